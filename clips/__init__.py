@@ -1,0 +1,1 @@
+"""Footage on disk: folders of frames, pairs, splits, captions."""

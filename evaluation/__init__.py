@@ -1,0 +1,1 @@
+"""Measuring video: did it get better, and where does it go wrong?"""

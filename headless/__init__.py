@@ -1,0 +1,1 @@
+"""Run a workflow without ComfyUI, queue one on a ComfyUI server, and the command line."""
