@@ -1,0 +1,191 @@
+"""Where files come from and go to, and names of files that a stranger may have written.
+
+A name in a workflow is never trusted: whatever it says, what it leads to lies inside the folder that it belongs to.
+"""
+
+from __future__ import annotations
+
+import difflib
+import mimetypes
+import os
+import re
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path, PureWindowsPath
+from typing import Literal
+
+from .presence import IN_COMFYUI
+
+if IN_COMFYUI:
+    import folder_paths  # type: ignore[import-not-found]
+
+Media = Literal["image", "video", "audio"]
+
+
+@dataclass(frozen=True)
+class _OwnFolders:
+    """The folders of the headless runner."""
+
+    input: Path = Path("input")
+    output: Path = Path("output")
+    temp: Path = Path("temp")
+    models: Path = Path("models")
+
+
+_own = _OwnFolders()
+
+
+def set_folders(
+    *, input: Path | None = None, output: Path | None = None, temp: Path | None = None, models: Path | None = None
+) -> None:
+    """For the headless runner: use these folders from now on; None leaves a folder as it is."""
+    if IN_COMFYUI:
+        raise RuntimeError("Inside ComfyUI the folders are ComfyUI's: set them with ComfyUI's own options.")
+    global _own
+    chosen = {"input": input, "output": output, "temp": temp, "models": models}
+    _own = replace(_own, **{name: Path(folder) for name, folder in chosen.items() if folder is not None})
+
+
+def input_folder() -> Path:
+    return Path(folder_paths.get_input_directory()) if IN_COMFYUI else _own.input
+
+
+def output_folder() -> Path:
+    return Path(folder_paths.get_output_directory()) if IN_COMFYUI else _own.output
+
+
+def temp_folder() -> Path:
+    return Path(folder_paths.get_temp_directory()) if IN_COMFYUI else _own.temp
+
+
+def models_folders(kind: str) -> list[Path]:
+    """The folders where models of a kind, such as "checkpoints", are looked for, the first one first."""
+    if not IN_COMFYUI:
+        return [_own.models / kind]
+    if kind in folder_paths.folder_names_and_paths:
+        return [Path(folder) for folder in folder_paths.get_folder_paths(kind)]
+    return [Path(folder_paths.models_dir) / kind]
+
+
+def list_input(kind: Media) -> list[str]:
+    """The names of files in the input folder that are of a kind by their suffix, sorted, as ComfyUI's loaders list."""
+    folder = input_folder()
+    names = [entry.name for entry in os.scandir(folder) if entry.is_file()] if folder.is_dir() else []
+    if IN_COMFYUI:
+        return sorted(folder_paths.filter_files_content_types(names, [kind]))
+    return sorted(name for name in names if _kind_of(name) == kind)
+
+
+def _kind_of(name: str) -> str | None:
+    if name.endswith(".webp"):  # the systems' lists of file types often lack it
+        return "image"
+    guessed, _ = mimetypes.guess_type(name, strict=False)
+    return guessed.split("/")[0] if guessed else None
+
+
+def resolve_input(name: str) -> Path:
+    """The file that a loader's value names: in the input folder, or as "clip.mp4 [output]" in another one."""
+    stem, kind = _without_annotation(name)
+    root = {"input": input_folder, "output": output_folder, "temp": temp_folder}[kind]()
+    path = _inside(root, stem, f"the {kind} folder")
+    if not path.is_file():
+        raise ValueError(f"{name!r} is not a file in the {kind} folder, {root}. {_similar(path)}")
+    return path
+
+
+def _without_annotation(name: str) -> tuple[str, str]:
+    match = re.fullmatch(r"(.*?) ?\[(input|output|temp)\]", name, re.DOTALL)
+    return (match[1], match[2]) if match else (name, "input")
+
+
+def _similar(path: Path) -> str:
+    try:
+        names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+    except OSError:
+        names = []
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return f"Did you mean {near[0]!r}?" if near else "Put the file there, or choose one that is there."
+
+
+def _inside(root: Path, name: str, where: str) -> Path:
+    """`root / name`, refused where that is no place below `root`."""
+    _refuse_hostile(name, where)
+    path = root / name
+    real_root, real_path = Path(os.path.realpath(root)), Path(os.path.realpath(path))
+    if not real_path.is_relative_to(real_root):
+        raise ValueError(f"{name!r} leads out of {where}, {root}. Choose a name inside it.")
+    return path
+
+
+def _refuse_hostile(name: str, where: str) -> None:
+    if "\0" in name:
+        raise ValueError(f"{name!r} holds a NUL character, which no file name may. Choose a name inside {where}.")
+    # Read as Windows reads it, a name is judged the same on every system, and so is a workflow that travels.
+    windows = PureWindowsPath(name)
+    if windows.drive or windows.root:
+        raise ValueError(f"{name!r} is an absolute path. Choose a name inside {where}.")
+    depth = 0
+    for part in windows.parts:
+        depth += -1 if part == ".." else 1
+        if depth < 0:
+            raise ValueError(f"{name!r} leads out of {where}. Choose a name inside it.")
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """The next free number for files of a name: write `folder / f"{stem}_{counter:05}_.png"`, then count on."""
+
+    folder: Path
+    stem: str
+    counter: int
+    subfolder: str
+    kind: Literal["output", "temp"]
+
+
+def numbered(
+    prefix: str, folder: Literal["output", "temp"] = "output", width: int = 0, height: int = 0
+) -> Numbered:
+    """Find where `prefix`, as "clips/%year%/waltz", puts the next file, counting as ComfyUI's savers do.
+
+    %width%, %height%, %year%, %month%, %day%, %hour%, %minute%, %second%, and %date:yyyy-MM-dd% are filled in. The
+    folder is not made: that is for whoever has something to write.
+    """
+    root = output_folder() if folder == "output" else temp_folder()
+    name = _filled_in(prefix, width, height)
+    _refuse_hostile(name, f"the {folder} folder")
+    subfolder, stem = os.path.split(os.path.normpath(name))
+    target = _inside(root, subfolder, f"the {folder} folder")
+    return Numbered(target, stem, _highest_number(target, stem) + 1, subfolder, folder)
+
+
+def _highest_number(folder: Path, stem: str) -> int:
+    try:
+        names = [os.path.normcase(entry.name) for entry in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    pattern = re.compile(re.escape(os.path.normcase(stem)) + r"_(\d+)(?:[_.].*)?", re.DOTALL)
+    return max((int(match[1]) for name in names if (match := pattern.fullmatch(name))), default=0)
+
+
+def _filled_in(prefix: str, width: int, height: int) -> str:
+    now = time.localtime()
+    values = {
+        "width": str(width), "height": str(height), "year": str(now.tm_year), "month": f"{now.tm_mon:02}",
+        "day": f"{now.tm_mday:02}", "hour": f"{now.tm_hour:02}", "minute": f"{now.tm_min:02}",
+        "second": f"{now.tm_sec:02}",
+    }
+    prefix = re.sub(r"%date(?::([^%]*))?%", lambda match: dated(match[1] or "yyyyMMddhhmmss", now), prefix)
+    return re.sub(r"%(\w+)%", lambda match: values.get(match[1], match[0]), prefix)
+
+
+def dated(pattern: str, now: time.struct_time) -> str:
+    """A date in the notation of ComfyUI's frontend: yyyy or yy, M, d, h, m, s, doubled for two digits."""
+    parts = {"d": now.tm_mday, "M": now.tm_mon, "h": now.tm_hour, "m": now.tm_min, "s": now.tm_sec}
+
+    def written(match: re.Match[str]) -> str:
+        text = match[0]
+        if text[0] == "y":
+            return f"{now.tm_year:04}"[-len(text) :] if len(text) in (2, 4) else text
+        return str(parts[text[0]]).zfill(len(text))
+
+    return re.sub(r"yyyy|yy|dd?|MM?|hh?|mm?|ss?", written, pattern)

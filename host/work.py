@@ -1,0 +1,104 @@
+"""Long work: progress with a preview, cancelling, devices and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from PIL import Image
+
+from .presence import IN_COMFYUI
+
+PREVIEW_PIXELS = 512
+"""The longer side of the preview that a browser is sent while a node works."""
+
+Report = Callable[[int, int, Image.Image | None], None]
+"""Told how much is done, of how much, with a picture of it or None; raises to cancel."""
+
+if IN_COMFYUI:
+    import comfy.model_management as memory  # type: ignore[import-not-found]
+    import comfy.utils  # type: ignore[import-not-found]
+
+    Cancelled: type[BaseException] = memory.InterruptProcessingException
+else:
+
+    class Cancelled(BaseException):  # type: ignore[no-redef]
+        """The user wants the work to end. Like KeyboardInterrupt it passes every `except Exception`."""
+
+
+def _of_running_out() -> tuple[type[BaseException], ...]:
+    # On a torch without an error of its own for this, ComfyUI names plain Exception, which would catch everything.
+    if IN_COMFYUI and memory.OOM_EXCEPTION is not Exception:
+        return (memory.OOM_EXCEPTION,)
+    return (torch.cuda.OutOfMemoryError,)
+
+
+out_of_memory_errors = _of_running_out()
+"""What to catch around work that can be tried again in smaller pieces."""
+
+
+def _report_to_nobody(done: int, total: int, preview: Image.Image | None) -> None:
+    """For work that nobody watches."""
+
+
+_report: ContextVar[Report] = ContextVar("zoetrope_report", default=_report_to_nobody)
+
+
+@contextmanager
+def reporting_to(report: Report) -> Iterator[None]:
+    """For the headless runner: progress made in this block is told to `report`."""
+    token = _report.set(report)
+    try:
+        yield
+    finally:
+        _report.reset(token)
+
+
+class Progress:
+    """How far a node is with its work."""
+
+    def __init__(self, total: int):
+        self.total = total
+        self._done = 0
+        self._bar = comfy.utils.ProgressBar(total) if IN_COMFYUI else None
+
+    def update(self, done: int, preview: Image.Image | None = None) -> None:
+        """Tell that `done` of `total` steps are done; raises when the user wants the work to end."""
+        raise_if_cancelled()
+        self._done = done
+        if self._bar is None:
+            _report.get()(done, self.total, preview)
+        else:
+            self._bar.update_absolute(done, self.total, preview and ("JPEG", preview, PREVIEW_PIXELS))
+
+
+def raise_if_cancelled() -> None:
+    """For loops that report no progress: raises when the user wants the work to end."""
+    if IN_COMFYUI:
+        memory.throw_exception_if_processing_interrupted()
+
+
+def device() -> torch.device:
+    """Where models run."""
+    if IN_COMFYUI:
+        return memory.get_torch_device()
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def intermediate_device() -> torch.device:
+    """Where what nodes hand to each other is kept."""
+    return memory.intermediate_device() if IN_COMFYUI else torch.device("cpu")
+
+
+def free_memory(bytes_needed: int) -> None:
+    """Ask for that much room on `device()`: ComfyUI puts away models that are not in use.
+
+    Outside ComfyUI nobody else's models are there to be put away; torch itself gives back what it only holds in
+    reserve when it runs short.
+    """
+    if IN_COMFYUI:
+        memory.free_memory(bytes_needed, memory.get_torch_device())
