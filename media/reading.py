@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from io import BytesIO
 from itertools import chain, dropwhile
@@ -28,7 +28,7 @@ import torch
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 from torch import Tensor
 
@@ -40,6 +40,7 @@ Source = str | os.PathLike[str] | BytesIO
 # In these codecs no frame ever refers to one marked as non-reference, so leaving those out changes no other frame.
 # HEVC is not among them: there the mark holds within one temporal layer only.
 CODECS_WITH_SKIPPABLE_FRAMES = {"h264", "mpeg1video", "mpeg2video", "vp9"}
+PREDICTED = {PictureType.P, PictureType.B}
 # These name other files, on this machine or elsewhere, to be read in their place.
 PLAYLISTS = {"hls", "concat", "dash", "sdp", "rtsp", "imf"}
 # Starting afresh at a key frame idles the decoder's threads, which costs about as much as decoding this many frames.
@@ -349,54 +350,82 @@ def _frames_by_table(
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Decode only what leads to the frames asked for."""
     remaining = deque(wanted)
-    stamps = {table.stamps[number] for number in wanted}
     with _opened_video(source) as (container, stream):
-        decoder = stream.codec_context
-        can_skip = decoder.name in CODECS_WITH_SKIPPABLE_FRAMES
-        packets, place = container.demux(stream), -1
+        cursor = _Cursor(container, stream, table, {table.stamps[number] for number in wanted})
         while remaining:
-            key = table.key_for(remaining[0])
-            if key.place > place + PACKETS_WORTH_A_JUMP:
-                packets = _packets_from(key, table, packets, place, container, stream)
-                decoder.flush_buffers()
-            for packet in packets:
-                place = table.place_of.get(packet.pts, place) if packet.pts is not None else place
-                if can_skip:
-                    decoder.skip_frame = "DEFAULT" if packet.pts in stamps else "NONREF"
-                found = [frame for frame in packet.decode() if frame.pts in stamps]
-                for frame in found:
-                    if remaining and frame.pts == table.stamps[remaining[0]]:
-                        yield remaining.popleft(), frame
-                if found:
-                    break  # the next frame may be reached sooner from another key frame
-            else:
+            frames = cursor.decode_towards(remaining[0])
+            if not frames:
                 raise _undecodable(facts.name, remaining[0])
+            for frame in frames:
+                if remaining and frame.pts == table.stamps[remaining[0]]:
+                    yield remaining.popleft(), frame
 
 
-def _packets_from(
-    key: Key,
-    table: FrameTable,
-    packets: Iterator[Packet],
-    place: int,
-    container: InputContainer,
-    stream: VideoStream,
-) -> Iterator[Packet]:
-    """The packets from a key frame on, or from before it where the container cannot land on it."""
-    if key.place <= place + PACKETS_WORTH_A_SEEK:
-        return dropwhile(
-            lambda packet: packet.pts is not None and table.place_of.get(packet.pts, -1) < key.place, packets
-        )
-    for target in (key.stamp, key.decoding_stamp):
-        if target is None:
-            continue
-        with suppress(av.error.FFmpegError, StopIteration):  # some containers cannot reach some targets
-            container.seek(target, stream=stream)
-            packets = container.demux(stream)
-            first = next(packets)
-            if first.pts is not None and table.place_of.get(first.pts, key.place + 1) <= key.place:
-                return chain([first], packets)
-    container.seek(table.keys[0].decoding_stamp or table.keys[0].stamp, stream=stream)
-    return container.demux(stream)
+class _Cursor:
+    """A place in an opened video, from which decoding goes on or jumps ahead to a key frame."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, table: FrameTable, wanted: set[int]) -> None:
+        self.container, self.stream, self.table, self.wanted = container, stream, table, wanted
+        self.can_skip = stream.codec_context.name in CODECS_WITH_SKIPPABLE_FRAMES
+        self.packets = container.demux(stream)
+        self.place = -1  # in packet order, of the last packet that went to the decoder
+        self.unproven: int | None = None  # the stamp of a key frame that we jumped to and have not seen yet
+
+    def decode_towards(self, number: int) -> list[VideoFrame]:
+        """Go on until frames that are wanted come out; none if the stream ends before."""
+        key = self.table.key_for(number)
+        if key.place > self.place + PACKETS_WORTH_A_JUMP:
+            self._jump(key)
+        for packet in self.packets:
+            self.place = self._place_of(packet, self.place)
+            if self.can_skip:
+                self.stream.codec_context.skip_frame = "DEFAULT" if packet.pts in self.wanted else "NONREF"
+            frames = packet.decode()
+            if self._was_misled(frames):
+                self._start_over()
+                return self.decode_towards(number)
+            if found := [frame for frame in frames if frame.pts in self.wanted]:
+                return found
+        return []
+
+    def _was_misled(self, frames: list[VideoFrame]) -> bool:
+        """Whether a key frame jumped to proves to be none, as in streams that are refreshed bit by bit."""
+        reached = [frame for frame in frames if self.unproven is not None and (frame.pts or 0) >= self.unproven]
+        if not reached:
+            return False
+        proves_itself = reached[0].pts == self.unproven and reached[0].pict_type not in PREDICTED
+        self.unproven = None
+        return not proves_itself
+
+    def _start_over(self) -> None:
+        """Only the stream's start leads to exactly the right frames, so forget the other keys."""
+        self.table = replace(self.table, keys=self.table.keys[:1])
+        self._seek(self.table.keys[0])
+        self.place = -1
+
+    def _jump(self, key: Key) -> None:
+        self.unproven = key.stamp if key.place else None
+        if key.place <= self.place + PACKETS_WORTH_A_SEEK:
+            self.packets = dropwhile(lambda packet: self._place_of(packet, key.place) < key.place, self.packets)
+            self.stream.codec_context.flush_buffers()
+        else:
+            self._seek(key)
+
+    def _seek(self, key: Key) -> None:
+        """Go to a key frame, or before it where the container cannot land on it."""
+        for target in (key.stamp, key.decoding_stamp, self.table.keys[0].decoding_stamp, self.table.keys[0].stamp):
+            if target is None:
+                continue
+            with suppress(av.error.FFmpegError, StopIteration):  # some containers cannot reach some targets
+                self.container.seek(target, stream=self.stream)
+                packets = self.container.demux(self.stream)
+                first = next(packets)
+                self.packets = chain([first], packets)
+                if self._place_of(first, key.place + 1) <= key.place:
+                    return
+
+    def _place_of(self, packet: Packet, otherwise: int) -> int:
+        return otherwise if packet.pts is None else self.table.place_of.get(packet.pts, otherwise)
 
 
 def _undecodable(name: str, number: int) -> MediaError:

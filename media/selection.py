@@ -13,6 +13,9 @@ from math import isfinite
 
 from .errors import MediaError
 
+# A time that a float, or a container that counts milliseconds, put a hair beside a frame's start still means that frame.
+GRACE_SECONDS = Fraction(1, 2000)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
@@ -46,12 +49,11 @@ class Timeline:
 
     def shown_at(self, seconds: Fraction) -> int:
         """The number of the frame on screen at a time."""
-        # A time that a float rounded a hair below a frame's start still means that frame: half a tick of grace.
-        return max(0, bisect_right(self.ticks, seconds / self.tick_seconds + Fraction(1, 2)) - 1)
+        return max(0, bisect_right(self.ticks, (seconds + GRACE_SECONDS) / self.tick_seconds) - 1)
 
     def first_from(self, seconds: Fraction) -> int:
         """The number of the first frame that appears at a time or after it."""
-        return bisect_left(self.ticks, seconds / self.tick_seconds - Fraction(1, 2))
+        return bisect_left(self.ticks, (seconds - GRACE_SECONDS) / self.tick_seconds)
 
 
 @dataclass(frozen=True)
