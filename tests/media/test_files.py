@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from zoetrope.media.errors import MediaError
 from zoetrope.media.files import folder_written_beside, written_beside
 
