@@ -1,1 +1,1 @@
-"""A small procedural world: clips rendered by code, with the truth about them."""
+"""A small world rendered by code: seeded, exact, and its truth known."""

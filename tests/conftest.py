@@ -1,0 +1,45 @@
+"""What all tests share: quiet machines, golden files, properties that take no time."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+GOLDEN = Path(__file__).parent / "golden"
+
+torch.set_num_threads(1)  # tests are many and small; threads would only wait for each other
+# A busy machine is slow, which is no failure; and examples are drawn anew only by who asks for it.
+settings.register_profile("quick", max_examples=50, deadline=None, derandomize=True, database=None)
+# Neither a fixture that does not change between examples nor a slow first import makes a property less true.
+settings.register_profile(
+    "search",
+    max_examples=1000,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("quick")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden with what is there now")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, Any], None]:
+    """Hold a value against tests/golden/NAME.json, or write it there when asked to."""
+
+    def compare(name: str, value: Any) -> None:
+        path = GOLDEN / f"{name}.json"
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8", newline="\n")
+        assert path.is_file(), (
+            f"{path} is missing; run pytest --update-golden once, and say in the commit why it is new"
+        )
+        assert value == json.loads(path.read_text(encoding="utf-8"))
+
+    return compare

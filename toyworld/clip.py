@@ -1,0 +1,51 @@
+"""What every scene of the toy world shares: how long, how large, and which seed."""
+
+import math
+from dataclasses import dataclass
+
+import psutil
+import torch
+from torch import Tensor
+
+SMALLEST_SIDE = 16
+LARGEST_SEED = 2**64 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipOptions:
+    seconds: float = 4.0
+    frames_per_second: float = 24.0
+    width: int = 256
+    height: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in (("seconds", self.seconds), ("frames_per_second", self.frames_per_second)):
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} is {value}. It must be a number above 0; 4 seconds at 24 suit most uses.")
+        for name, pixels in (("width", self.width), ("height", self.height)):
+            if pixels < SMALLEST_SIDE:
+                raise ValueError(f"{name} is {pixels}. A scene needs at least {SMALLEST_SIDE} pixels to show anything.")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ValueError(f"seed is {self.seed}. Choose a whole number from 0 to {LARGEST_SEED}.")
+        if self.frames < 1:
+            raise ValueError(
+                f"{self.seconds} seconds at {self.frames_per_second} frames per second are less than one frame. "
+                "Ask for more seconds or a higher rate."
+            )
+
+    @property
+    def frames(self) -> int:
+        return round(self.seconds * self.frames_per_second)
+
+
+def empty_clip(options: ClipOptions) -> Tensor:
+    """Room for an (f h w c) clip, refused with a sentence where the memory does not hold it."""
+    shape = (options.frames, options.height, options.width, 3)
+    needed, free = math.prod(shape) * torch.float32.itemsize, psutil.virtual_memory().available
+    if needed > free:
+        raise ValueError(
+            f"{options.frames} frames of {options.width} x {options.height} pixels take {needed / 2**30:.1f} GiB, and "
+            f"{free / 2**30:.1f} GiB are free. Ask for fewer seconds, a lower rate or a smaller picture."
+        )
+    return torch.empty(shape)

@@ -1,0 +1,282 @@
+"""A scene of coloured shapes that move over a ground, and what is true of it.
+
+Axes: f frames, s shapes, h height, w width, c channels, d the two of a place (x to the right, y down).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from .clip import ClipOptions, empty_clip
+from .drawing import Outline, coverage, in_steps_of_a_screen, paint, places_around, polygon, shadow
+
+COLORS = {
+    "red": (226, 61, 58),
+    "orange": (245, 138, 31),
+    "yellow": (252, 208, 58),
+    "green": (72, 174, 98),
+    "blue": (52, 128, 226),
+    "purple": (146, 84, 200),
+    "white": (244, 243, 238),
+}
+GROUNDS = {  # darker than the shape colours of the same names, so that shapes stand out
+    "black": (32, 34, 42),
+    "green": (38, 92, 82),
+    "purple": (82, 60, 112),
+    "grey": (92, 99, 110),
+    "blue": (44, 74, 124),
+}
+OUTLINES = {"circle": Outline(0), "square": polygon(4), "triangle": polygon(3), "star": Outline(5, dent=0.5)}
+PATHS = {
+    "right": "moves right",
+    "left": "moves left",
+    "up": "moves up",
+    "down": "moves down",
+    "circle": "goes round in a circle",
+    "swing": "swings from side to side",
+    "bounce": "bounces",
+}
+# Lengths where the picture's shorter side is 1.
+SMALLEST, LARGEST = 0.1, 0.15  # the radius of a circle of about the shape's area
+MARGIN = 0.03  # between the picture's border and the shape that comes nearest to it
+SHADOW = 0.03
+RIM = 0.012
+ROUNDING = 0.08  # of a shape's corners, its own reach being 1
+LAP_SECONDS = 4.0  # how long a lap of a path that comes back takes, about
+MOST_SHAPES = len(OUTLINES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapesOptions(ClipOptions):
+    shapes: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.shapes <= MOST_SHAPES:
+            raise ValueError(f"shapes is {self.shapes}. A scene holds 1 to {MOST_SHAPES}, each of another kind.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Path:
+    """Where a shape is at which time, as shares of the room (0 to 1) in which all of the shape is in the picture."""
+
+    name: str
+    across: float = 0.5  # where a straight path runs, a bounce hops or a swing hangs, seen across its direction
+    laps: int = 1  # a straight path is gone once, whatever this says
+    start: float = 0.0  # the share of a lap already gone in the first frame
+
+    def at(self, time: float) -> tuple[float, float]:
+        """The place (x, y) at a time from 0, the clip's first frame, to 1, the frame after its last."""
+        turn = 2 * math.pi * (self.laps * time + self.start)
+        return {
+            "right": (time, self.across),
+            "left": (1 - time, self.across),
+            "up": (self.across, 1 - time),
+            "down": (self.across, time),
+            "circle": (0.5 + 0.5 * math.cos(turn), 0.5 + 0.5 * math.sin(turn)),
+            "swing": (0.5 + 0.5 * math.sin(turn), self.across),
+            "bounce": (self.across, 1 - abs(math.sin(turn))),
+        }[self.name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    kind: str
+    color: str
+    path: Path
+    size: float = LARGEST
+    spins: int = 0  # whole turns about itself in the clip, negative against the clock
+
+    @property
+    def reach(self) -> float:
+        """How far the farthest point is from the centre. Shapes of one size look equally large, whatever their kind."""
+        return self.size * math.sqrt(math.pi / OUTLINES[self.kind].area)
+
+    @property
+    def name(self) -> str:
+        return f"{'an' if self.color[0] in 'aeiou' else 'a'} {self.color} {self.kind}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    ground: str
+    shapes: tuple[Shape, ...]  # a later one covers an earlier one
+
+    @property
+    def caption(self) -> str:
+        moves = [f"{shape.name} {PATHS[shape.path.name]}" for shape in self.shapes]
+        told = " and ".join(filter(None, [", ".join(moves[:-1]), moves[-1]]))
+        return f"{told} over a {self.ground} ground"
+
+
+@dataclass(frozen=True)
+class ShapesClip:
+    scene: Scene
+    options: ShapesOptions
+    images: Tensor  # (f h w c) in 0..1
+
+    @property
+    def positions(self) -> Tensor:
+        """The (f s d) centres of the shapes in pixels; the top left corner of the picture is (0, 0)."""
+        return positions(self.scene, self.options)
+
+    def masks(self, frame: int) -> Tensor:
+        """The (s h w) share of each pixel of this frame that shows each shape, whatever covers it being left out."""
+        return masks(self.scene, self.options, frame)
+
+
+Item = TypeVar("Item")
+
+
+class Chance:
+    """Choices drawn from a seed, the same everywhere, without touching the generators of others."""
+
+    def __init__(self, seed: int) -> None:
+        self._generator = torch.Generator("cpu").manual_seed(seed)
+
+    def between(self, low: float, high: float) -> float:
+        return low + (high - low) * torch.rand((), generator=self._generator, dtype=torch.float64).item()
+
+    def one_of(self, items: Sequence[Item]) -> Item:
+        return self.some_of(items, 1)[0]
+
+    def some_of(self, items: Sequence[Item], count: int) -> list[Item]:
+        """So many different ones, in random order."""
+        return [items[index] for index in torch.randperm(len(items), generator=self._generator)[:count].tolist()]
+
+
+def compose(options: ShapesOptions = ShapesOptions()) -> Scene:
+    """Make up a scene from the seed: no two shapes of one kind, of one colour or on one path."""
+    chance = Chance(options.seed)
+    ground = chance.one_of(list(GROUNDS))
+    kinds = chance.some_of(list(OUTLINES), options.shapes)
+    colors = chance.some_of([color for color in COLORS if color != ground], options.shapes)
+    paths = chance.some_of(list(PATHS), options.shapes)
+    lanes = chance.some_of(
+        range(options.shapes), options.shapes
+    )  # apart, so that shapes meet but seldom hide each other
+    laps = max(1, round(options.seconds / LAP_SECONDS))
+    return Scene(
+        ground=ground,
+        shapes=tuple(
+            Shape(
+                kind=kind,
+                color=color,
+                path=Path(
+                    name=path,
+                    across=(lane + chance.between(0, 1)) / options.shapes,
+                    laps=laps,
+                    start=chance.between(0, 1),
+                ),
+                size=chance.between(SMALLEST, LARGEST),
+                spins=chance.one_of([-1, 1]) * laps,
+            )
+            for kind, color, path, lane in zip(kinds, colors, paths, lanes, strict=True)
+        ),
+    )
+
+
+def positions(scene: Scene, options: ShapesOptions) -> Tensor:
+    """The (f s d) centres of the shapes in pixels."""
+    return torch.tensor(
+        [[_standing(shape, options, frame).center for shape in scene.shapes] for frame in range(options.frames)],
+        dtype=torch.float64,
+    )
+
+
+def masks(scene: Scene, options: ShapesOptions, frame: int) -> Tensor:
+    """The (s h w) share of each pixel that shows each shape in one frame."""
+    shown = torch.zeros(len(scene.shapes), options.height, options.width)
+    for index, shape in enumerate(scene.shapes):
+        standing = _standing(shape, options, frame)
+        window = standing.window(options, margin=1)
+        covered = coverage(standing.distance(window)).float()
+        shown[(slice(index), *window)] *= 1 - covered
+        shown[(index, *window)] = covered
+    return shown
+
+
+def render(
+    scene: Scene,
+    options: ShapesOptions = ShapesOptions(),
+    on_frame: Callable[[int, Tensor], None] = lambda n, image: None,
+) -> ShapesClip:
+    """Draw the scene's clip. `on_frame` sees each frame's number and its (h w c) image; to cancel, it raises."""
+    images = empty_clip(options)
+    ground = _ground(GROUNDS[scene.ground], options)
+    for frame in range(options.frames):
+        picture = ground.clone()
+        for shape in scene.shapes:
+            _draw(picture, shape, _standing(shape, options, frame), options)
+        images[frame] = in_steps_of_a_screen(picture)
+        on_frame(frame, images[frame])
+    return ShapesClip(scene, options, images)
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """A shape in one frame, in pixels."""
+
+    center: tuple[float, float]
+    outline: Outline
+    reach: float
+    angle: float
+
+    def window(self, options: ShapesOptions, margin: float) -> tuple[slice, slice]:
+        """The rows and columns of the picture that lie within the shape's reach and so many pixels more."""
+        x, y = self.center
+        near = self.reach + margin
+        rows = slice(max(0, math.floor(y - near)), min(options.height, math.ceil(y + near)))
+        columns = slice(max(0, math.floor(x - near)), min(options.width, math.ceil(x + near)))
+        return rows, columns
+
+    def distance(self, window: tuple[slice, slice], offset: float = 0.0) -> Tensor:
+        """From each pixel to the outline, moved by `offset` to the right and twice as far down."""
+        x, y = self.center
+        places = places_around(x + offset, y + 2 * offset, self.angle, *window)
+        corner = ROUNDING * self.reach
+        return self.outline.distance(places, self.reach - corner) - corner
+
+
+def _standing(shape: Shape, options: ShapesOptions, frame: int) -> _Standing:
+    shorter = min(options.width, options.height)
+    reach = shape.reach * shorter
+    time = frame / options.frames
+    x, y = shape.path.at(time)
+    edge = reach + max(1, MARGIN * shorter)  # a pixel that an edge crosses is still in the picture
+    center = (edge + x * (options.width - 2 * edge), edge + y * (options.height - 2 * edge))
+    upright = -math.pi / 2  # an outline's first point lies to the right; upright it lies at the top
+    if shape.kind == "square":
+        upright += math.pi / 4
+    return _Standing(center, OUTLINES[shape.kind], reach, upright + 2 * math.pi * shape.spins * time)
+
+
+def _draw(picture: Tensor, shape: Shape, standing: _Standing, options: ShapesOptions) -> None:
+    """Draw a shape with its shadow onto an (h w c) picture."""
+    shorter = min(options.width, options.height)
+    softness = SHADOW * shorter
+    window = standing.window(options, margin=3 * softness)
+    here = picture[window]
+    paint(here, torch.zeros(3, dtype=picture.dtype), 0.45 * shadow(standing.distance(window, softness / 2), softness))
+    distance = standing.distance(window)
+    # Lit from above, with a brighter rim: light falls off from the top of the shape to its foot.
+    height = (torch.arange(window[0].start, window[0].stop) + 0.5 - standing.center[1]) / standing.reach
+    color = _color(COLORS[shape.color]) * (1 - 0.1 * height[:, None, None])
+    rim = 0.25 * torch.exp(distance.clamp(max=0) / (RIM * shorter)) * (0.5 - 0.5 * height[:, None]).clamp(0, 1)
+    paint(here, (color + (1 - color) * rim[..., None]).clamp(0, 1), coverage(distance))
+
+
+def _ground(color: tuple[int, int, int], options: ShapesOptions) -> Tensor:
+    """An (h w c) picture, brighter where the light falls, above the middle."""
+    x = (torch.arange(options.width, dtype=torch.float64) + 0.5) / options.width - 0.5
+    y = (torch.arange(options.height, dtype=torch.float64)[:, None] + 0.5) / options.height - 0.35
+    light = 1.2 - 0.9 * (x**2 + y**2)
+    return (_color(color) * light[..., None]).clamp(0, 1)
+
+
+def _color(levels: tuple[int, int, int]) -> Tensor:
+    return torch.tensor(levels, dtype=torch.float64) / 255
