@@ -10,7 +10,7 @@ import mimetypes
 import os
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Literal
 
@@ -44,6 +44,11 @@ def set_folders(
     global _own
     chosen = {"input": input, "output": output, "temp": temp, "models": models}
     _own = replace(_own, **{name: Path(folder) for name, folder in chosen.items() if folder is not None})
+
+
+def own_folders() -> dict[str, Path]:
+    """For the headless runner: the folders in use, to set again later."""
+    return asdict(_own)
 
 
 def input_folder() -> Path:
@@ -185,7 +190,7 @@ def dated(pattern: str, now: time.struct_time) -> str:
     def written(match: re.Match[str]) -> str:
         text = match[0]
         if text[0] == "y":
-            return f"{now.tm_year:04}"[-len(text) :] if len(text) in (2, 4) else text
+            return text if len(text) == 3 else f"{now.tm_year:04}"[-len(text) :]
         return str(parts[text[0]]).zfill(len(text))
 
-    return re.sub(r"yyyy|yy|dd?|MM?|hh?|mm?|ss?", written, pattern)
+    return re.sub(r"dd?|MM?|hh?|mm?|ss?|yyy?y?", written, pattern)

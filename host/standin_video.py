@@ -24,6 +24,8 @@ File = str | io.BytesIO
 # The formats that are decoded to 8-bit RGB; all others go through float, which keeps what 8 bits would round off.
 BYTE_FORMATS = ("yuvj420p", "yuvj422p", "yuvj444p", "rgb24", "rgba", "pal8")
 COLOR_SPACES = {1: "sRGB", 13: "sRGB", 18: "HDR", 16: "HDR PQ"}  # by FFmpeg's number of the transfer characteristic
+UNREADABLE = (av.error.FFmpegError, OSError)
+"""What opening and decoding a file raises where the file is damaged, or something else than its name says."""
 ALIGNMENT = 32  # the scaler reads past a line's end where its length is no multiple of this
 
 
@@ -34,6 +36,7 @@ class VideoComponents:
     images: Tensor
     frame_rate: Fraction
     audio: dict[str, Any] | None = None
+    alpha: Tensor | None = None  # (f h w) in 0..1, where the file has transparency
 
 
 class Video(ABC):
@@ -214,7 +217,8 @@ def decoded(container: InputContainer, start_seconds: float, duration_seconds: f
         if taker is not None and not taker.complete:
             taker.take(packet)
     rate = Fraction(stream.average_rate) if stream.average_rate else Fraction(1)
-    return VideoComponents(pictures.images(), rate, waves.audio() if waves else None)
+    images, alpha = pictures.images()
+    return VideoComponents(images, rate, waves.audio() if waves else None, alpha)
 
 
 class _Pictures:
@@ -243,16 +247,18 @@ class _Pictures:
             pixels = np.rot90(self._to_pixels(frame), k=round(frame.rotation // 90), axes=(0, 1))
             self._frames.append(torch.from_numpy(pixels.copy()))
 
-    def images(self) -> Tensor:
+    def images(self) -> tuple[Tensor, Tensor | None]:
+        """The frames as (f h w 3), and the (f h w) transparency where there is one."""
         if not self._frames:
-            return torch.zeros(0, 0, 0, 3)
-        images = torch.stack(self._frames)
+            return torch.zeros(0, 0, 0, 3), None
+        pixels = torch.stack(self._frames)
         self._frames.clear()
-        return images.float() / 255.0 if images.dtype == torch.uint8 else images
+        pixels = pixels.float() / 255.0 if pixels.dtype == torch.uint8 else pixels
+        return pixels[..., :3], pixels[..., 3] if pixels.shape[-1] == 4 else None
 
 
 def pixel_reader(first: av.VideoFrame, time_base: Fraction | None) -> Callable[[av.VideoFrame], np.ndarray]:
-    """How to turn frames like `first` into (h w 3) RGB: bytes, or floats in 0..1."""
+    """How to turn frames like `first` into (h w 3) RGB or (h w 4) RGBA: bytes, or floats in 0..1."""
     name = first.format.name
     transparent = name == "pal8" or any(component.is_alpha for component in first.format.components)
     if name in BYTE_FORMATS:
@@ -260,11 +266,11 @@ def pixel_reader(first: av.VideoFrame, time_base: Fraction | None) -> Callable[[
     else:
         target = "gbrapf32le" if transparent else "gbrpf32le"
     if name in BYTE_FORMATS or first.width % ALIGNMENT == 0:
-        return lambda frame: frame.to_ndarray(format=target)[..., :3]
+        return lambda frame: frame.to_ndarray(format=target)
     padded = _padding(first, time_base)
 
     def read(frame: av.VideoFrame) -> np.ndarray:
-        return padded(frame).to_ndarray(format=target)[: frame.height, : frame.width, :3]
+        return padded(frame).to_ndarray(format=target)[: frame.height, : frame.width]
 
     return read
 

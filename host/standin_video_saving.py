@@ -237,7 +237,7 @@ class _Recoder:
         self._offset: int | None = None  # the time of the first frame kept, which becomes 0
         self._last: int | None = None  # the time of the last frame kept
         self._shown_until = 0  # when it ends
-        self._durations: dict[int, int] = {}
+        self._durations: dict[int | None, int] = {}
         self._cut_off = False  # the source goes on after the span
 
     def run(self) -> None:
@@ -291,7 +291,7 @@ class _Recoder:
                 f"{frame.width}x{frame.height} on the way. Convert the file to one size first."
             )
         known_pts, lasts = frame.pts, frame.duration or self._step()
-        frame = self._converted(self._turned(frame))
+        frame = self._converted(self._turn(frame))
         if not self._place(frame, known_pts, lasts):
             return
         # What the frame was in the source would force the encoder's choice of key frames.
@@ -343,7 +343,8 @@ class _Recoder:
         _refuse_odd_sides(width, height, self._encoding)
         self._output = _opened(self._path, self._encoding, self._container.metadata)
         encoder = ENCODERS[self._encoding.codec]
-        coder = self._output.add_stream(encoder, rate=self._rate, options=self._encoding.encoder_options())
+        options = self._encoding.encoder_options()
+        coder = cast(av.VideoStream, self._output.add_stream(encoder, rate=self._rate, options=options))
         # Frames out of order would make MP4 count their times in the order of decoding, and spans end wrong.
         coder.codec_context.max_b_frames = 0
         coder.width, coder.height, coder.pix_fmt = width, height, _pixel_format(self._depth)
@@ -355,9 +356,6 @@ class _Recoder:
         self._coder = coder
         if self._sound is not None:
             self._sound.open(self._output)
-
-    def _turned(self, frame: av.VideoFrame) -> av.VideoFrame:
-        return self._turn(frame)
 
     def _converted(self, frame: av.VideoFrame) -> av.VideoFrame:
         target = _pixel_format(self._depth)
@@ -382,7 +380,7 @@ class _Recoder:
         if self._sound is not None:
             self._sound.write(self._shown_until * self._base, final=True)
         if self._cut_off and self._last in self._durations:
-            self._durations[self._last] = max(self._durations[self._last], self._shown_until - self._last)
+            self._durations[self._last] = max(self._durations[self._last], self._shown_until - (self._last or 0))
         self._mux(self._coder.encode(None))
         if self._sound is not None:
             self._sound.close()
@@ -390,9 +388,10 @@ class _Recoder:
 
 def _turner(first: av.VideoFrame, base: Fraction) -> Callable[[av.VideoFrame], av.VideoFrame]:
     """Turns frames like `first` the way up that its display matrix says."""
-    steps = {
-        0: [], 1: [("transpose", "cclock")], 2: [("hflip", None), ("vflip", None)], 3: [("transpose", "clock")],
-    }[round(first.rotation // 90) % 4]
+    turns: dict[int, list[tuple[str, str | None]]] = {
+        1: [("transpose", "cclock")], 2: [("hflip", None), ("vflip", None)], 3: [("transpose", "clock")],
+    }  # fmt: skip
+    steps = turns.get(round(first.rotation // 90) % 4)
     if not steps:
         return lambda frame: frame
     graph = av.filter.Graph()
@@ -431,7 +430,8 @@ class _SoundTrack:
 
     def open(self, output: OutputContainer) -> None:
         self._output = output
-        self._stream = output.add_stream("libopus" if self._webm else "aac", rate=self._rate, layout=self._layout)
+        codec = "libopus" if self._webm else "aac"
+        self._stream = cast(av.AudioStream, output.add_stream(codec, rate=self._rate, layout=self._layout))
 
     def take(self, packet: av.Packet) -> None:
         for frame in self._planar(packet):

@@ -1,0 +1,140 @@
+"""The `zoetrope` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from .progress import ProgressDisplay
+
+OK, WRONG, INTERRUPTED = 0, 2, 130
+SHIPPED = Path(__file__).resolve().parent.parent / "workflows"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; gives the exit code."""
+    parsed = _parser().parse_args(arguments)
+    _leave_comfyui_alone()
+    try:
+        return parsed.run(parsed)
+    except KeyboardInterrupt:
+        _say("Interrupted.", sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has enough
+        return OK
+    except Exception as error:
+        if parsed.traceback:
+            traceback.print_exc()
+        else:
+            _say(_in_a_sentence(error), sys.stderr)
+        return WRONG
+
+
+def _say(text: str, stream: TextIO) -> None:
+    stream.write(f"{text}\n")
+
+
+def _in_a_sentence(error: Exception) -> str:
+    text = str(error).strip()
+    if isinstance(error, ValueError) and text:
+        return text
+    return f"{type(error).__name__}: {text or 'no more is known'}. Use --traceback to see where it comes from."
+
+
+def _leave_comfyui_alone() -> None:
+    """The command never runs inside ComfyUI, even where its folder is on the path and its classes could be imported."""
+    sys.path[:] = [entry for entry in sys.path if not (Path(entry or ".") / "comfy_api").is_dir()]
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--traceback", action="store_true", help="show where in the code an error comes from")
+    parser = argparse.ArgumentParser(
+        prog="zoetrope", description="Turns pictures and clips into new video, without ComfyUI or with it."
+    )
+    parser.add_argument("--version", action=_Version)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    run = commands.add_parser("run", parents=[common], help="run a workflow in this process")
+    _add_run_arguments(run)
+    run.set_defaults(run=_run)
+    for name, summary in (("queue", "run a workflow on a ComfyUI server"), ("doctor", "tell what is here")):
+        module = _module(name)
+        command = commands.add_parser(name, parents=[common], help=summary)
+        module.add_arguments(command)
+        command.set_defaults(run=module.main)
+    return parser
+
+
+def _module(name: str) -> Any:
+    # Each brings what it needs when it is called: making the parser must stay quick.
+    if name == "queue":
+        from . import queue
+
+        return queue
+    from . import doctor
+
+    return doctor
+
+
+class _Version(argparse.Action):
+    def __init__(self, **settings: Any):
+        super().__init__(nargs=0, help="show the version and leave", **settings)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        parser.exit(message=f"zoetrope {version('comfyui-zoetrope')}\n")
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("workflow", nargs="?", help="a workflow file, or the name of one that ships (see --list)")
+    parser.add_argument("--list", action="store_true", help="list the workflows that ship, and leave")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NODE.INPUT=VALUE",
+        help='set an input of a node, by its number or title: --set 3.frames=8 --set "Sampler.seed=7"',
+    )
+    folder: dict[str, Any] = {"type": Path, "metavar": "DIR"}
+    parser.add_argument("--input", help="where loaders find files (default: ./input)", **folder)
+    parser.add_argument("--output", help="where files are saved (default: ./output)", **folder)
+    parser.add_argument("--models", help="where models are (default: ./models)", **folder)
+    parser.add_argument("--temp", help="keep previews here (default: they are thrown away)", **folder)
+
+
+def shipped_workflows() -> dict[str, Path]:
+    """The workflows that ship with the pack, by name."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.json"))}
+
+
+def find_workflow(name: str) -> Path:
+    """The file that was named, or the workflow of that name that ships."""
+    path = Path(name)
+    return path if path.exists() or path.suffix else shipped_workflows().get(name, path)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.list:
+        _say("\n".join(shipped_workflows()), sys.stdout)
+        return OK
+    if arguments.workflow is None:
+        from .errors import WorkflowError
+
+        raise WorkflowError("No workflow is given. Give a file, or a name that `zoetrope run --list` tells.")
+    from . import overrides
+    from .runner import run_workflow
+
+    with ProgressDisplay() as display:
+        result = run_workflow(
+            find_workflow(arguments.workflow), overrides=overrides.parse(arguments.set), input=arguments.input,
+            output=arguments.output, models=arguments.models, temp=arguments.temp, on_progress=_shower(display),
+        )
+    for path in result.files:
+        _say(str(path), sys.stdout)
+    return OK
+
+
+def _shower(display: ProgressDisplay) -> Callable[[Any], None]:
+    return lambda progress: display.show(progress.title, progress.done, progress.total)
