@@ -10,16 +10,19 @@ SLOWEST, FASTEST = Fraction(1, 100), Fraction(1000)
 # The broadcast rates are n * 1000 / 1001, so this is the largest denominator that a camera or an editor writes. Binary
 # fractions of a float such as 23.976 come back to what was meant; no clip of hours is off by a millisecond.
 LARGEST_DENOMINATOR = 1001
+WRITTEN_TO = Fraction(1, 1000)  # people write 23.976 and 29.97 for the broadcast rates
 
 
 def exact_rate(frames_per_second: Fraction | float) -> Fraction:
-    """Give the frame rate that was meant, as 24000/1001 for 23.976023976."""
+    """Give the frame rate that was meant, as 24000/1001 for 23.976."""
     if not math.isfinite(frames_per_second) or not SLOWEST <= frames_per_second <= FASTEST:
         raise MediaError(
             f"frames per second is {_plain(frames_per_second)}. It must be a number from {float(SLOWEST)} to "
             f"{FASTEST}; 24 suits most clips."
         )
-    return Fraction(frames_per_second).limit_denominator(LARGEST_DENOMINATOR)
+    broadcast = (Fraction(whole * 1000, 1001) for whole in (24, 30, 48, 60, 120))
+    meant = (rate for rate in broadcast if abs(frames_per_second - rate) < WRITTEN_TO)
+    return next(meant, Fraction(frames_per_second).limit_denominator(LARGEST_DENOMINATOR))
 
 
 def _plain(number: Fraction | float) -> str:

@@ -307,12 +307,10 @@ def _timeline(stamps: list[int], packets: list[PacketFacts], clock: Fraction, st
     step = Fraction(ticks[-1], len(ticks) - 1) if len(ticks) > 1 else Fraction(last_duration or _step_ticks(stream))
     # A container's clock may be coarser than the rate (33, 33, 34 ms), so a frame may lie one tick off its place.
     steady = all(abs(tick - number * step) <= 1 for number, tick in enumerate(ticks))
-    return Timeline(
-        ticks=ticks,
-        tick_seconds=clock,
-        end=ticks[-1] + (last_duration or max(1, round(step))),
-        rate=_exact_rate(1 / (step * clock), len(ticks), clock, stream) if steady else None,
-    )
+    if steady:
+        return Timeline.steady(len(ticks), _exact_rate(1 / (step * clock), len(ticks), clock, stream))
+    end = ticks[-1] + (last_duration or max(1, round(step)))
+    return Timeline(ticks=ticks, tick_seconds=clock, end=end, rate=None)
 
 
 def _exact_rate(measured: Fraction, frames: int, clock: Fraction, stream: VideoStream) -> Fraction:

@@ -6,14 +6,15 @@ A clip is a Timeline; an extent says which part of it counts, a rule says which 
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from math import isfinite
 
 from .errors import MediaError
+from .rates import exact_rate
 
-# A time that a float, or a container that counts milliseconds, put a hair beside a frame's start still means that frame.
+# A time that a float, or a container's clock, put a hair beside a frame's start still means that frame.
 GRACE_SECONDS = Fraction(1, 2000)
 
 
@@ -43,6 +44,12 @@ class Timeline:
     def average_rate(self) -> Fraction:
         return self.rate or self.frames / self.seconds
 
+    def part(self, numbers: range) -> "Timeline":
+        """The timeline of these frames alone: the first of them is frame 0, at time 0."""
+        ticks, end = self.ticks[numbers.start : numbers.stop], self.start_of(numbers.stop) / self.tick_seconds
+        start = ticks[0] if ticks else 0
+        return replace(self, ticks=[tick - start for tick in ticks], end=int(end) - start)
+
     def start_of(self, number: int) -> Fraction:
         """The second at which a frame appears; the clip's end for the number after the last."""
         return (self.ticks[number] if number < self.frames else self.end) * self.tick_seconds
@@ -62,6 +69,9 @@ class WholeClip:
 
     def numbers(self, timeline: Timeline) -> range:
         return range(timeline.frames)
+
+
+WHOLE_CLIP = WholeClip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,21 +145,18 @@ class AtRate:
     frames_per_second: float = 8.0
 
     def __post_init__(self) -> None:
-        if not isfinite(self.frames_per_second) or self.frames_per_second <= 0:
-            raise MediaError(
-                f"A rate of {self.frames_per_second} frames per second takes no frames. Give a number above 0."
-            )
+        exact_rate(self.frames_per_second)  # refuses what is no rate
 
     def choose(self, timeline: Timeline, within: range) -> list[int]:
         start, end = timeline.start_of(within.start), timeline.start_of(within.stop)
-        step = 1 / _exact(self.frames_per_second)
+        step = 1 / exact_rate(self.frames_per_second)
         count = max(1, -((start - end) // step))  # the number of steps that start before the end: a ceiling
         # The n-th time is start + n * step rather than a running sum, so nothing drifts over a long clip.
         shown = (timeline.shown_at(start + n * step) for n in range(count))
         return [min(max(number, within.start), within.stop - 1) for number in shown]
 
     def rate(self, timeline: Timeline, numbers: list[int]) -> Fraction | None:
-        return _exact(self.frames_per_second)
+        return exact_rate(self.frames_per_second)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +191,7 @@ class Listed:
     Numbers count from the start of the range; negative ones from its end.
     """
 
-    numbers_text: str = "0, 10, 20"
+    indices: str = "0, 10, 20"
 
     def choose(self, timeline: Timeline, within: range) -> list[int]:
         numbers = [within[n] for part in self._parts() for n in self._expanded(part, len(within))]
@@ -198,7 +205,7 @@ class Listed:
         return None if rising else timeline.average_rate
 
     def _parts(self) -> list[str]:
-        return [part for part in re.split(r"[,;\s]+", self.numbers_text.strip()) if part]
+        return [part for part in re.split(r"[,;\s]+", self.indices.strip()) if part]
 
     def _expanded(self, part: str, length: int) -> range:
         match = re.fullmatch(r"(-?\d{1,15})(?:-(-?\d{1,15})(?::(\d{1,15}))?)?", part)
@@ -239,7 +246,7 @@ class Selection:
     end_seconds: Fraction
 
 
-def select(timeline: Timeline, rule: Rule, extent: Extent = WholeClip()) -> Selection:
+def select(timeline: Timeline, rule: Rule, extent: Extent = WHOLE_CLIP) -> Selection:
     """Choose frames by a rule within a part of a clip."""
     if not timeline.frames:
         raise MediaError("The clip has no frames, so there is nothing to choose from. Check how it was made.")
@@ -260,12 +267,3 @@ def _time_keeping_rate(timeline: Timeline, numbers: list[int], within: range) ->
     if timeline.rate:  # exact even where a container rounded its frames' times
         return timeline.rate * steps / (numbers[-1] - numbers[0])
     return steps / (timeline.start_of(numbers[-1]) - timeline.start_of(numbers[0]))
-
-
-def _exact(frames_per_second: float) -> Fraction:
-    """29.97 and 23.976 as the fractions that video means by them, other rates as written."""
-    for nominal in (24, 30, 48, 60, 120):
-        film = Fraction(nominal * 1000, 1001)
-        if abs(frames_per_second - film) < 0.001:
-            return film
-    return Fraction(frames_per_second).limit_denominator(1_000_000)

@@ -44,14 +44,14 @@ def read_sound(
         rate = stream.codec_context.sample_rate
         if not rate:
             raise MediaError(f"The sound of {name_of(source)} names no sample rate. Convert the file first.")
-        first, length = round((zero_seconds + start_seconds) * rate), round((end_seconds - start_seconds) * rate)
-        waveform = np.zeros((stream.codec_context.layout.nb_channels, length), np.float32)
+        first, stop = (round((zero_seconds + seconds) * rate) for seconds in (start_seconds, end_seconds))
+        waveform = np.zeros((stream.codec_context.layout.nb_channels, stop - first), np.float32)
         for at, samples in _pieces(container, stream, Fraction(first, rate)):
-            if at >= first + length:
+            if at >= stop:
                 break
-            begin, stop = max(at, first), min(at + samples.shape[1], first + length)
-            if begin < stop:
-                waveform[:, begin - first : stop - first] = samples[:, begin - at : stop - at]
+            begin, end = max(at, first), min(at + samples.shape[1], stop)
+            if begin < end:
+                waveform[:, begin - first : end - first] = samples[:, begin - at : end - at]
         return Sound(waveform=torch.from_numpy(waveform)[None], sample_rate=rate)
 
 

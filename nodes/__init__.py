@@ -1,1 +1,15 @@
-"""The nodes: each names its inputs, calls one function of the packages below, and returns."""
+"""The nodes, and how ComfyUI gets them."""
+
+from ..host import ComfyExtension, io
+from .frames import ExtractFrames
+from .toyworld import ToyWorldClip
+
+NODES: list[type[io.ComfyNode]] = [
+    ToyWorldClip,
+    ExtractFrames,
+]
+
+
+class ZoetropeExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES

@@ -100,20 +100,25 @@ def test_the_rate_of_a_variable_clip_is_that_at_which_its_frames_keep_time():
     ],
 )
 def test_a_list_is_read_as_written(text, numbers):
-    assert select(CLIP, Listed(numbers_text=text)).numbers == numbers
+    assert select(CLIP, Listed(indices=text)).numbers == numbers
 
 
 @given(numbers=st.lists(st.integers(0, 95), min_size=1, max_size=30))
 def test_a_list_of_numbers_means_those_numbers(numbers):
-    selection = select(CLIP, Listed(numbers_text=", ".join(map(str, numbers))))
+    selection = select(CLIP, Listed(indices=", ".join(map(str, numbers))))
 
     assert selection.numbers == numbers
     assert selection.start_seconds == Fraction(min(numbers), 24)
     assert Fraction(max(numbers) + 1, 24) <= selection.end_seconds <= CLIP.seconds or len(set(numbers)) < len(numbers)
 
 
+def test_a_rate_as_people_write_it_is_the_rate_they_mean():
+    assert select(CLIP, AtRate(frames_per_second=23.976)).frames_per_second == Fraction(24000, 1001)
+    assert select(CLIP, AtRate(frames_per_second=29.97)).frames_per_second == Fraction(30000, 1001)
+
+
 def test_frames_that_go_back_and_forth_play_at_the_clips_own_rate():
-    assert select(CLIP, Listed(numbers_text="0-10 10-0")).frames_per_second == 24
+    assert select(CLIP, Listed(indices="0-10 10-0")).frames_per_second == 24
 
 
 @given(first=st.integers(0, 95), length=st.integers(1, 96), every=st.integers(1, 20))
@@ -156,15 +161,15 @@ def test_the_sound_of_a_selection_lasts_as_long_as_its_frames_play():
     ("rule", "extent", "sentence"),
     [
         (lambda: EveryNth(every=0), WholeClip, "n of 1 or more, and it is 0"),
-        (lambda: AtRate(frames_per_second=0), WholeClip, "A rate of 0 frames per second takes no frames"),
-        (lambda: AtRate(frames_per_second=float("nan")), WholeClip, "A rate of nan frames"),
+        (lambda: AtRate(frames_per_second=0), WholeClip, "frames per second is 0. It must be a number from 0.01"),
+        (lambda: AtRate(frames_per_second=float("nan")), WholeClip, "frames per second is nan"),
         (lambda: Spread(count=0), WholeClip, "number of frames to take is 0"),
-        (lambda: Listed(numbers_text=""), WholeClip, "list of frames is empty"),
-        (lambda: Listed(numbers_text="1, two"), WholeClip, '"two" in the list of frames is not understood'),
-        (lambda: Listed(numbers_text="1-9:0"), WholeClip, '"1-9:0" in the list'),
-        (lambda: Listed(numbers_text="96"), WholeClip, "Frame 96 is not there: the range has 96 frames"),
-        (lambda: Listed(numbers_text="-97"), WholeClip, "Frame -97 is not there"),
-        (lambda: Listed(numbers_text="9" * 40), WholeClip, "is not understood"),
+        (lambda: Listed(indices=""), WholeClip, "list of frames is empty"),
+        (lambda: Listed(indices="1, two"), WholeClip, '"two" in the list of frames is not understood'),
+        (lambda: Listed(indices="1-9:0"), WholeClip, '"1-9:0" in the list'),
+        (lambda: Listed(indices="96"), WholeClip, "Frame 96 is not there: the range has 96 frames"),
+        (lambda: Listed(indices="-97"), WholeClip, "Frame -97 is not there"),
+        (lambda: Listed(indices="9" * 40), WholeClip, "is not understood"),
         (EveryNth, lambda: FrameRange(first=96), "starts at frame 96, but the clip has 96 frames"),
         (EveryNth, lambda: FrameRange(first=50, last=40), "from frame 50 to frame 40 holds no frame"),
         (EveryNth, lambda: SecondsRange(start=5), "No frame appears between 5 s and 4 s"),

@@ -1,0 +1,39 @@
+"""What a node shows while it works: how far it is, and now and then the frame it is at."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from ..host import work
+
+# A preview costs about as much as saving the frame, and nobody watches more of them than this.
+SECONDS_BETWEEN_PREVIEWS = 0.3
+
+
+def watch(total: int | None = None) -> Callable[..., None]:
+    """A callback for (frames done, frames in all, frame), or (frames done, frame) where `total` is given here.
+
+    The frame is (h w c), uint8 or float in 0..1, or None. Raises when the user cancels.
+    """
+    progress: work.Progress | None = None
+    last = -SECONDS_BETWEEN_PREVIEWS
+
+    def on_frame(done: int, *of_and_frame: Any) -> None:
+        nonlocal progress, last
+        of, frame = of_and_frame if total is None else (total, *of_and_frame)
+        progress = progress or work.Progress(of)
+        due = frame is not None and time.monotonic() - last >= SECONDS_BETWEEN_PREVIEWS
+        last = time.monotonic() if due else last
+        progress.update(done, _picture(frame) if due else None)
+
+    return on_frame
+
+
+def _picture(frame: Tensor | np.ndarray) -> Image.Image:
+    if isinstance(frame, Tensor):
+        frame = (frame[..., :3].clamp(0, 1) * 255).round().byte().cpu().numpy()
+    return Image.fromarray(frame)
