@@ -203,9 +203,9 @@ def masks(scene: Scene, options: ShapesOptions, frame: int) -> Tensor:
 def render(
     scene: Scene,
     options: ShapesOptions = ShapesOptions(),
-    on_frame: Callable[[int, Tensor], None] = lambda n, image: None,
+    on_frame: Callable[[int, Tensor], None] = lambda done, image: None,
 ) -> ShapesClip:
-    """Draw the scene's clip. `on_frame` sees each frame's number and its (h w c) image; to cancel, it raises."""
+    """Draw the scene's clip. `on_frame` is told how many frames are done, and the last (h w c) one; it may raise."""
     images = empty_clip(options)
     ground = _ground(GROUNDS[scene.ground], options)
     for frame in range(options.frames):
@@ -213,7 +213,7 @@ def render(
         for shape in scene.shapes:
             _draw(picture, shape, _standing(shape, options, frame), options)
         images[frame] = in_steps_of_a_screen(picture)
-        on_frame(frame, images[frame])
+        on_frame(frame + 1, images[frame])
     return ShapesClip(scene, options, images)
 
 

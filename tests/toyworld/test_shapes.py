@@ -191,15 +191,15 @@ def test_another_seed_means_another_scene():
 def test_each_frame_is_shown_as_it_is_made():
     seen = []
 
-    clip = render(RED_CIRCLE, SMALL, lambda number, image: seen.append((number, image.clone())))
+    clip = render(RED_CIRCLE, SMALL, lambda done, image: seen.append((done, image.clone())))
 
-    assert [number for number, _ in seen] == list(range(SMALL.frames))
+    assert [done for done, _ in seen] == list(range(1, SMALL.frames + 1))
     assert torch.equal(torch.stack([image for _, image in seen]), clip.images)
 
 
 def test_raising_from_the_callback_ends_the_work():
-    def cancel_after_two(number, image):
-        if number == 1:
+    def cancel_after_two(done, image):
+        if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
