@@ -7,6 +7,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +136,9 @@ def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
 
 def parse_color(text: str) -> tuple[int, int, int]:
     """Read a colour's name, `#rgb` or `#rrggbb` as red, green and blue from 0 to 255."""
-    try:
+    color: tuple[int, ...] = ()
+    with suppress(ValueError):
         color = ImageColor.getrgb(text.strip())
-    except ValueError:
-        color = ()
-    if len(color) != 3:
+    if len(color) != 3:  # an unknown name, or one with alpha
         raise MediaError(f"{text!r} is no colour. Write a name like teal, or #rrggbb like #1a6b5f.")
-    return color
+    return color[0], color[1], color[2]
