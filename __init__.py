@@ -2,7 +2,7 @@
 
 if __package__:  # pytest imports this file as a lone module, where nothing relative can be reached
 
-    async def comfy_entrypoint():  # type: ignore[no-untyped-def]
+    async def comfy_entrypoint():
         """Called by ComfyUI once, when it loads the pack."""
         from .nodes import ZoetropeExtension
 

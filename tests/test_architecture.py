@@ -152,8 +152,10 @@ def changed_in(tree: ast.AST) -> Iterator[str]:
 @every_module
 def test_nothing_of_anybody_elses_is_assigned_to(path):
     tree = tree_of(path)
+    # The command is its own process, so the path on which it finds modules is its own too.
+    own = {"sys"} if path == ROOT / "headless" / "command.py" else set()
 
-    assert not bound_by_imports(tree) & set(changed_in(tree)), "what is imported belongs to others"
+    assert not bound_by_imports(tree) & set(changed_in(tree)) - own, "what is imported belongs to others"
 
 
 def test_the_check_for_assignments_notices_them():

@@ -193,10 +193,10 @@ def masks(scene: Scene, options: ShapesOptions, frame: int) -> Tensor:
     shown = torch.zeros(len(scene.shapes), options.height, options.width)
     for index, shape in enumerate(scene.shapes):
         standing = _standing(shape, options, frame)
-        window = standing.window(options, margin=1)
-        covered = coverage(standing.distance(window)).float()
-        shown[(slice(index), *window)] *= 1 - covered
-        shown[(index, *window)] = covered
+        rows, columns = standing.window(options, margin=1)
+        covered = coverage(standing.distance((rows, columns))).float()
+        shown[:index, rows, columns] *= 1 - covered
+        shown[index, rows, columns] = covered
     return shown
 
 
