@@ -35,9 +35,13 @@ def to_bytes(images: Tensor) -> Iterator[Pixels]:
     for index, frame in enumerate(images):
         frame = frame.detach().to("cpu", torch.float32)
         if frame.isnan().any():
-            raise MediaError(f"Frame {index} holds NaN, which is no colour. Look for the node before that made it.")
+            raise not_a_number(index)
         pixels = (frame * 255).round_().clamp_(0, 255).to(torch.uint8).numpy()
         yield np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
+def not_a_number(index: int) -> MediaError:
+    return MediaError(f"Frame {index} holds NaN, which is no colour. Look for the node before that made it.")
 
 
 def check_clip(images: Tensor) -> None:
