@@ -1,0 +1,48 @@
+"""What a node shows when it is done: a small animated picture of its frames."""
+
+import math
+import secrets
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from ..host import folders, io, ui
+from ..media.pictures import Pixels, opaque, to_bytes
+from ..media.resizing import ResizeOptions, resize
+from ..media.webp import WebpOptions, write_webp
+
+MOST_FRAMES = 48
+LONGEST_SIDE = 320
+# Browsers slow pictures that change faster than this down to ten a second, so a preview leaves frames out instead.
+FASTEST = 50.0
+SLOWEST = 0.1
+LOOKS = WebpOptions(quality=75, method=2)
+
+
+def animated(images: Tensor, frames_per_second: float) -> ui.SavedImages:
+    """Show (f h w c) images as an animated WebP in the temp folder, that takes the time that the clip takes."""
+    frames = len(images)
+    count = max(1, min(MOST_FRAMES, frames, math.floor(frames / frames_per_second * FASTEST)))
+    # A name of chance, because a browser that remembers the one from before the last restart would show that.
+    target = folders.numbered(f"zoetrope/preview_{secrets.token_hex(4)}", "temp")
+    name = f"{target.stem}_{target.counter:05}_.webp"
+    rate = max(SLOWEST, min(FASTEST, frames_per_second * count / frames))
+    write_webp(target.folder / name, _small(images, spread(frames, count)), rate, LOOKS)
+    shown = ui.SavedResult(name, target.subfolder, io.FolderType.temp)
+    return ui.SavedImages([shown], is_animated=count > 1)
+
+
+def spread(frames: int, count: int) -> list[int]:
+    """Choose that many frames, each in the middle of its share of the clip."""
+    return [(2 * at + 1) * frames // (2 * count) for at in range(count)]
+
+
+def _small(images: Tensor, numbers: list[int]) -> Iterator[Pixels]:
+    _, height, width, _ = images.shape
+    scale = min(1, LONGEST_SIDE / max(height, width))
+    options = ResizeOptions(
+        width=max(1, round(width * scale)), height=max(1, round(height * scale)), filter="bilinear"
+    )
+    for number in numbers:
+        small, _ = resize(images[number : number + 1], options)
+        yield opaque(next(to_bytes(small)))
