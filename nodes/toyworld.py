@@ -5,6 +5,7 @@ from ..media.rates import FASTEST, exact_rate
 from ..toyworld.clip import LARGEST_SEED, SMALLEST_SIDE
 from ..toyworld.shapes import ShapesOptions, compose, render
 from ..toyworld.sound import ticks
+from . import previews
 from .watching import watch
 
 SCENES = {"shapes": (ShapesOptions, compose, render)}
@@ -88,4 +89,6 @@ class ToyWorldClip(io.ComfyNode):
         )
         clip = render_scene(compose_scene(options), options, watch(options.frames))
         sound = ticks(float(options.frames / rate))
-        return io.NodeOutput(video.VideoFromComponents(clip.images, rate, sound))
+        return io.NodeOutput(
+            video.VideoFromComponents(clip.images, rate, sound), ui=previews.animated(clip.images, float(rate))
+        )

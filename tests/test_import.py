@@ -29,7 +29,8 @@ async def nodes():
     return [node.GET_SCHEMA().node_id for node in await extension.get_node_list()]
 
 ids = asyncio.run(nodes())
-new = sorted({module.partition(".")[0] for module in set(sys.modules) - before if not module.startswith(name)})
+found = {module for module in set(sys.modules) - before if sys.modules[module].__spec__ and not module.startswith(name)}
+new = sorted({module.partition(".")[0] for module in found})
 print(json.dumps({"ids": ids, "new": new, "web": str((folder / pack.WEB_DIRECTORY).resolve())}))
 """
 
