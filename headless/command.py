@@ -94,7 +94,10 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workflow", nargs="?", help="a workflow file, or the name of one that ships (see --list)")
     parser.add_argument("--list", action="store_true", help="list the workflows that ship, and leave")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NODE.INPUT=VALUE",
+        "--set",
+        action="append",
+        default=[],
+        metavar="NODE.INPUT=VALUE",
         help='set an input of a node, by its number or title: --set 3.frames=8 --set "Sampler.seed=7"',
     )
     folder: dict[str, Any] = {"type": Path, "metavar": "DIR"}
@@ -128,8 +131,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
     with ProgressDisplay() as display:
         result = run_workflow(
-            find_workflow(arguments.workflow), overrides=overrides.parse(arguments.set), input=arguments.input,
-            output=arguments.output, models=arguments.models, temp=arguments.temp, on_progress=_shower(display),
+            find_workflow(arguments.workflow),
+            overrides=overrides.parse(arguments.set),
+            input=arguments.input,
+            output=arguments.output,
+            models=arguments.models,
+            temp=arguments.temp,
+            on_progress=_shower(display),
         )
     for path in result.files:
         _say(str(path), sys.stdout)

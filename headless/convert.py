@@ -297,9 +297,7 @@ def _by_place(saved: Sequence[Any]) -> Callable[[str, Any], Any]:
     return lambda name, default: next(values, default)
 
 
-def _read_widgets(
-    inputs: Sequence[InputDefinition], take: Callable[[str, Any], Any]
-) -> Iterator[tuple[str, Any]]:
+def _read_widgets(inputs: Sequence[InputDefinition], take: Callable[[str, Any], Any]) -> Iterator[tuple[str, Any]]:
     for item in inputs:
         if not item.has_widget:
             continue

@@ -37,7 +37,9 @@ class LoadImage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LoadImage", display_name="Load Image", category="image",
+            node_id="LoadImage",
+            display_name="Load Image",
+            category="image",
             inputs=[io.Combo.Input("image", options=folders.list_input("image"), upload=io.UploadType.image)],
             outputs=[io.Image.Output(), io.Mask.Output()],
         )
@@ -55,7 +57,9 @@ class LoadImageMask(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LoadImageMask", display_name="Load Image (as Mask)", category="image",
+            node_id="LoadImageMask",
+            display_name="Load Image (as Mask)",
+            category="image",
             inputs=[
                 io.Combo.Input("image", options=folders.list_input("image"), upload=io.UploadType.image),
                 io.Combo.Input("channel", options=["alpha", "red", "green", "blue"]),
@@ -77,9 +81,12 @@ class SaveImage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="SaveImage", display_name="Save Image", category="image",
+            node_id="SaveImage",
+            display_name="Save Image",
+            category="image",
             inputs=[io.Image.Input("images"), io.String.Input("filename_prefix", default="ComfyUI")],
-            outputs=[io.Image.Output(display_name="images")], is_output_node=True,
+            outputs=[io.Image.Output(display_name="images")],
+            is_output_node=True,
         )
 
     @classmethod
@@ -92,8 +99,12 @@ class PreviewImage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="PreviewImage", display_name="Preview Image", category="image",
-            inputs=[io.Image.Input("images")], outputs=[io.Image.Output(display_name="images")], is_output_node=True,
+            node_id="PreviewImage",
+            display_name="Preview Image",
+            category="image",
+            inputs=[io.Image.Input("images")],
+            outputs=[io.Image.Output(display_name="images")],
+            is_output_node=True,
         )
 
     @classmethod
@@ -107,7 +118,9 @@ class SaveAnimatedWEBP(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="SaveAnimatedWEBP", display_name="Save Animated WEBP", category="image",
+            node_id="SaveAnimatedWEBP",
+            display_name="Save Animated WEBP",
+            category="image",
             inputs=[
                 io.Image.Input("images"),
                 io.String.Input("filename_prefix", default="ComfyUI"),
@@ -116,7 +129,8 @@ class SaveAnimatedWEBP(io.ComfyNode):
                 io.Int.Input("quality", default=80, min=0, max=100),
                 io.Combo.Input("method", options=list(WEBP_METHODS)),
             ],
-            outputs=[io.Image.Output(display_name="images")], is_output_node=True,
+            outputs=[io.Image.Output(display_name="images")],
+            is_output_node=True,
         )
 
     @classmethod
@@ -128,7 +142,13 @@ class SaveAnimatedWEBP(io.ComfyNode):
         for tag, (name, value) in zip(_exif_tags(), metadata(cls).items(), strict=False):
             exif[tag] = f"{name}:{json.dumps(value)}"
         saved = _save_animation(
-            frames, filename_prefix, ".webp", fps, exif=exif, lossless=lossless, quality=quality,
+            frames,
+            filename_prefix,
+            ".webp",
+            fps,
+            exif=exif,
+            lossless=lossless,
+            quality=quality,
             method=WEBP_METHODS[method],
         )
         return io.NodeOutput(images, ui=ui.SavedImages([saved], is_animated=len(frames) > 1))
@@ -138,14 +158,17 @@ class SaveAnimatedPNG(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="SaveAnimatedPNG", display_name="Save Animated PNG", category="image",
+            node_id="SaveAnimatedPNG",
+            display_name="Save Animated PNG",
+            category="image",
             inputs=[
                 io.Image.Input("images"),
                 io.String.Input("filename_prefix", default="ComfyUI"),
                 io.Float.Input("fps", default=6.0, min=0.01, max=1000.0, step=0.01),
                 io.Int.Input("compress_level", default=4, min=0, max=9, advanced=True),
             ],
-            outputs=[io.Image.Output(display_name="images")], is_output_node=True,
+            outputs=[io.Image.Output(display_name="images")],
+            is_output_node=True,
         )
 
     @classmethod
@@ -163,7 +186,9 @@ class ImageFromBatch(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="ImageFromBatch", display_name="Get Image from Batch", category="image/batch",
+            node_id="ImageFromBatch",
+            display_name="Get Image from Batch",
+            category="image/batch",
             inputs=[
                 io.Image.Input("image"),
                 io.Int.Input("batch_index", default=0, min=-LARGEST_SIDE, max=LARGEST_SIDE),
@@ -183,7 +208,9 @@ class RepeatImageBatch(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="RepeatImageBatch", display_name="Repeat Image Batch", category="image/batch",
+            node_id="RepeatImageBatch",
+            display_name="Repeat Image Batch",
+            category="image/batch",
             inputs=[io.Image.Input("image"), io.Int.Input("amount", default=1, min=1, max=4096)],
             outputs=[io.Image.Output()],
         )
@@ -236,9 +263,7 @@ def _as_pictures(images: Tensor) -> Iterator[Image.Image]:
         yield Image.fromarray((image.float().cpu().numpy() * 255.0).clip(0, 255).astype(np.uint8))
 
 
-def _save_pngs(
-    images: Tensor, place: Numbered, embedded: dict[str, Any], compress_level: int
-) -> list[ui.SavedResult]:
+def _save_pngs(images: Tensor, place: Numbered, embedded: dict[str, Any], compress_level: int) -> list[ui.SavedResult]:
     info = PngInfo()
     for name, value in embedded.items():
         info.add_text(name, json.dumps(value))

@@ -24,7 +24,9 @@ class LoadAudio(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         names = sorted(folders.list_input("audio") + folders.list_input("video"))
         return io.Schema(
-            node_id="LoadAudio", display_name="Load Audio", category="audio",
+            node_id="LoadAudio",
+            display_name="Load Audio",
+            category="audio",
             inputs=[io.Combo.Input("audio", options=names, upload=io.UploadType.audio)],
             outputs=[io.Audio.Output()],
         )
@@ -42,9 +44,13 @@ class SaveAudio(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="SaveAudio", display_name="Save Audio (FLAC)", category="audio", is_deprecated=True,
+            node_id="SaveAudio",
+            display_name="Save Audio (FLAC) (DEPRECATED)",
+            category="audio",
+            is_deprecated=True,
             inputs=[io.Audio.Input("audio"), io.String.Input("filename_prefix", default="audio/ComfyUI")],
-            outputs=[io.Audio.Output("audio")], is_output_node=True,
+            outputs=[io.Audio.Output("audio")],
+            is_output_node=True,
         )
 
     @classmethod
@@ -57,8 +63,12 @@ class PreviewAudio(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="PreviewAudio", display_name="Preview Audio", category="audio",
-            inputs=[io.Audio.Input("audio")], outputs=[io.Audio.Output("audio")], is_output_node=True,
+            node_id="PreviewAudio",
+            display_name="Preview Audio",
+            category="audio",
+            inputs=[io.Audio.Input("audio")],
+            outputs=[io.Audio.Output("audio")],
+            is_output_node=True,
         )
 
     @classmethod

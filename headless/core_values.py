@@ -21,8 +21,11 @@ class PrimitiveString(_Primitive):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="PrimitiveString", display_name="Text", category="utilities/primitive",
-            inputs=[io.String.Input("value")], outputs=[io.String.Output()],
+            node_id="PrimitiveString",
+            display_name="Text",
+            category="utilities/primitive",
+            inputs=[io.String.Input("value")],
+            outputs=[io.String.Output()],
         )
 
 
@@ -30,8 +33,11 @@ class PrimitiveStringMultiline(_Primitive):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="PrimitiveStringMultiline", display_name="Text (Multiline)", category="utilities/primitive",
-            inputs=[io.String.Input("value", multiline=True)], outputs=[io.String.Output()],
+            node_id="PrimitiveStringMultiline",
+            display_name="Text (Multiline)",
+            category="utilities/primitive",
+            inputs=[io.String.Input("value", multiline=True)],
+            outputs=[io.String.Output()],
         )
 
 
@@ -41,8 +47,11 @@ class PrimitiveInt(_Primitive):
         fixed = io.ControlAfterGenerate.fixed
         value = io.Int.Input("value", min=-sys.maxsize, max=sys.maxsize, control_after_generate=fixed)
         return io.Schema(
-            node_id="PrimitiveInt", display_name="Int", category="utilities/primitive",
-            inputs=[value], outputs=[io.Int.Output()],
+            node_id="PrimitiveInt",
+            display_name="Int",
+            category="utilities/primitive",
+            inputs=[value],
+            outputs=[io.Int.Output()],
         )
 
 
@@ -50,7 +59,9 @@ class PrimitiveFloat(_Primitive):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="PrimitiveFloat", display_name="Float", category="utilities/primitive",
+            node_id="PrimitiveFloat",
+            display_name="Float",
+            category="utilities/primitive",
             inputs=[io.Float.Input("value", min=-sys.maxsize, max=sys.maxsize, step=0.1)],
             outputs=[io.Float.Output()],
         )
@@ -60,8 +71,11 @@ class PrimitiveBoolean(_Primitive):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="PrimitiveBoolean", display_name="Boolean", category="utilities/primitive",
-            inputs=[io.Boolean.Input("value")], outputs=[io.Boolean.Output()],
+            node_id="PrimitiveBoolean",
+            display_name="Boolean",
+            category="utilities/primitive",
+            inputs=[io.Boolean.Input("value")],
+            outputs=[io.Boolean.Output()],
         )
 
 
@@ -69,8 +83,12 @@ class PreviewAny(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="PreviewAny", display_name="Preview as Text", category="utilities",
-            inputs=[io.AnyType.Input("source")], outputs=[io.String.Output()], is_output_node=True,
+            node_id="PreviewAny",
+            display_name="Preview as Text",
+            category="utilities",
+            inputs=[io.AnyType.Input("source")],
+            outputs=[io.String.Output()],
+            is_output_node=True,
         )
 
     @classmethod

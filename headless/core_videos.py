@@ -18,7 +18,9 @@ class LoadVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LoadVideo", display_name="Load Video", category="video",
+            node_id="LoadVideo",
+            display_name="Load Video",
+            category="video",
             inputs=[io.Combo.Input("file", options=folders.list_input("video"), upload=io.UploadType.video)],
             outputs=[io.Video.Output()],
         )
@@ -36,7 +38,9 @@ class GetVideoComponents(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="GetVideoComponents", display_name="Get Video Components", category="video",
+            node_id="GetVideoComponents",
+            display_name="Get Video Components",
+            category="video",
             inputs=[io.Video.Input("video")],
             outputs=[
                 io.Image.Output(display_name="images"),
@@ -59,7 +63,9 @@ class CreateVideo(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="CreateVideo", display_name="Create Video", category="video",
+            node_id="CreateVideo",
+            display_name="Create Video",
+            category="video",
             inputs=[
                 io.Image.Input("images"),
                 io.Float.Input("fps", default=30.0, min=1.0, max=120.0, step=1.0),
@@ -83,7 +89,9 @@ class VideoSlice(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="Video Slice", display_name="Trim Video", category="video",
+            node_id="Video Slice",
+            display_name="Trim Video",
+            category="video",
             inputs=[
                 io.Video.Input("video"),
                 io.Float.Input("start_time", default=0.0, min=-1e5, max=1e5, step=0.001),
@@ -130,7 +138,9 @@ class SaveVideo(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         codecs = ["auto", "h264", "av1"]
         return io.Schema(
-            node_id="SaveVideo", display_name="Save Video", category="video",
+            node_id="SaveVideo",
+            display_name="Save Video",
+            category="video",
             inputs=[
                 io.Video.Input("video"),
                 io.String.Input("filename_prefix", default="video/ComfyUI"),
@@ -145,7 +155,8 @@ class SaveVideo(io.ComfyNode):
                 ),
                 _codec_input(codecs, optional=True, hidden=True),
             ],
-            outputs=[io.Video.Output("video")], is_output_node=True,
+            outputs=[io.Video.Output("video")],
+            is_output_node=True,
         )
 
     @classmethod
@@ -165,8 +176,11 @@ def _encoding(node: type, container: str, codec: dict[str, Any]) -> standin_vide
     chosen = codec.get("encoding") or {}
     color_space = chosen.get("color_space")
     return standin_video_saving.Encoding(
-        container=container, codec=codec.get("codec", "auto"), crf=chosen.get("crf"),
-        color_space=None if color_space == "auto" else color_space, metadata=metadata(node),
+        container=container,
+        codec=codec.get("codec", "auto"),
+        crf=chosen.get("crf"),
+        color_space=None if color_space == "auto" else color_space,
+        metadata=metadata(node),
     )
 
 

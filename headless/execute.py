@@ -69,7 +69,10 @@ class Run:
     """One run of a workflow, of which only what `outputs` need is run."""
 
     def __init__(
-        self, prompt: Prompt, nodes: Mapping[str, Node], extra_pnginfo: Mapping[str, Any] | None,
+        self,
+        prompt: Prompt,
+        nodes: Mapping[str, Node],
+        extra_pnginfo: Mapping[str, Any] | None,
         on_progress: OnProgress,
     ):
         self._prompt = prompt

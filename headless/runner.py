@@ -32,9 +32,14 @@ def _silent(progress: Progress) -> None:
 
 
 def run_workflow(
-    workflow: Path | str | Mapping[str, Any], *, overrides: Mapping[str, Any] | None = None,
-    input: Path | str | None = None, output: Path | str | None = None, models: Path | str | None = None,
-    temp: Path | str | None = None, on_progress: OnProgress = _silent,
+    workflow: Path | str | Mapping[str, Any],
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    input: Path | str | None = None,
+    output: Path | str | None = None,
+    models: Path | str | None = None,
+    temp: Path | str | None = None,
+    on_progress: OnProgress = _silent,
 ) -> RunResult:
     """Run a workflow of either format, a file or its content.
 

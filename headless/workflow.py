@@ -80,4 +80,3 @@ def _require_api_format(content: Mapping[str, Any], name: str) -> None:
             raise WorkflowError(f"{name} is no workflow: {id!r} in it is no node with a class_type. {HOW_TO_GET_ONE}")
         if not isinstance(node.get("inputs", {}), Mapping):
             raise WorkflowError(f"{name} is no workflow: the inputs of node {id} are not by name. {HOW_TO_GET_ONE}")
-

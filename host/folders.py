@@ -147,9 +147,7 @@ class Numbered:
     kind: Literal["output", "temp"]
 
 
-def numbered(
-    prefix: str, folder: Literal["output", "temp"] = "output", width: int = 0, height: int = 0
-) -> Numbered:
+def numbered(prefix: str, folder: Literal["output", "temp"] = "output", width: int = 0, height: int = 0) -> Numbered:
     """Find where `prefix`, as "clips/%year%/waltz", puts the next file, counting as ComfyUI's savers do.
 
     %width%, %height%, %year%, %month%, %day%, %hour%, %minute%, %second%, and %date:yyyy-MM-dd% are filled in. The
@@ -175,8 +173,13 @@ def _highest_number(folder: Path, stem: str) -> int:
 def _filled_in(prefix: str, width: int, height: int) -> str:
     now = time.localtime()
     values = {
-        "width": str(width), "height": str(height), "year": str(now.tm_year), "month": f"{now.tm_mon:02}",
-        "day": f"{now.tm_mday:02}", "hour": f"{now.tm_hour:02}", "minute": f"{now.tm_min:02}",
+        "width": str(width),
+        "height": str(height),
+        "year": str(now.tm_year),
+        "month": f"{now.tm_mon:02}",
+        "day": f"{now.tm_mday:02}",
+        "hour": f"{now.tm_hour:02}",
+        "minute": f"{now.tm_min:02}",
         "second": f"{now.tm_sec:02}",
     }
     prefix = re.sub(r"%date(?::([^%]*))?%", lambda match: dated(match[1] or "yyyyMMddhhmmss", now), prefix)

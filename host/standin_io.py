@@ -7,7 +7,6 @@ constructors' parameters stand in ComfyUI's order, and are the newest set that w
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -63,8 +62,14 @@ class Input:
     io_type: ClassVar[str]
 
     def __init__(
-        self, id: str, display_name: str | None = None, optional: bool = False, tooltip: str | None = None,
-        lazy: bool | None = None, extra_dict: dict[str, Any] | None = None, raw_link: bool | None = None,
+        self,
+        id: str,
+        display_name: str | None = None,
+        optional: bool = False,
+        tooltip: str | None = None,
+        lazy: bool | None = None,
+        extra_dict: dict[str, Any] | None = None,
+        raw_link: bool | None = None,
         advanced: bool | None = None,
     ):
         self.id = id
@@ -79,7 +84,10 @@ class Input:
     def described(self) -> dict[str, Any]:
         """The second half of the input's entry in `/object_info`."""
         common = _given(
-            display_name=self.display_name, tooltip=self.tooltip, lazy=self.lazy, rawLink=self.raw_link,
+            display_name=self.display_name,
+            tooltip=self.tooltip,
+            lazy=self.lazy,
+            rawLink=self.raw_link,
             advanced=self.advanced,
         )
         return common | _given(**self.extra_dict)
@@ -89,9 +97,18 @@ class WidgetInput(Input):
     """An input of a node that a person can also set on the node itself."""
 
     def __init__(
-        self, id: str, display_name: str | None = None, optional: bool = False, tooltip: str | None = None,
-        lazy: bool | None = None, default: Any = None, socketless: bool | None = None, force_input: bool | None = None,
-        extra_dict: dict[str, Any] | None = None, raw_link: bool | None = None, advanced: bool | None = None,
+        self,
+        id: str,
+        display_name: str | None = None,
+        optional: bool = False,
+        tooltip: str | None = None,
+        lazy: bool | None = None,
+        default: Any = None,
+        socketless: bool | None = None,
+        force_input: bool | None = None,
+        extra_dict: dict[str, Any] | None = None,
+        raw_link: bool | None = None,
+        advanced: bool | None = None,
     ):
         super().__init__(id, display_name, optional, tooltip, lazy, extra_dict, raw_link, advanced)
         self.default = default
@@ -109,7 +126,10 @@ class Output:
     io_type: ClassVar[str]
 
     def __init__(
-        self, id: str | None = None, display_name: str | None = None, tooltip: str | None = None,
+        self,
+        id: str | None = None,
+        display_name: str | None = None,
+        tooltip: str | None = None,
         is_output_list: bool = False,
     ):
         self.id = id
@@ -146,13 +166,32 @@ class Boolean(ComfyType, io_type="BOOLEAN"):
 
     class Input(WidgetInput):
         def __init__(
-            self, id: str, display_name: str | None = None, optional: bool = False, tooltip: str | None = None,
-            lazy: bool | None = None, default: bool | None = None, label_on: str | None = None,
-            label_off: str | None = None, socketless: bool | None = None, force_input: bool | None = None,
-            extra_dict: dict[str, Any] | None = None, raw_link: bool | None = None, advanced: bool | None = None,
+            self,
+            id: str,
+            display_name: str | None = None,
+            optional: bool = False,
+            tooltip: str | None = None,
+            lazy: bool | None = None,
+            default: bool | None = None,
+            label_on: str | None = None,
+            label_off: str | None = None,
+            socketless: bool | None = None,
+            force_input: bool | None = None,
+            extra_dict: dict[str, Any] | None = None,
+            raw_link: bool | None = None,
+            advanced: bool | None = None,
         ):
             super().__init__(
-                id, display_name, optional, tooltip, lazy, default, socketless, force_input, extra_dict, raw_link,
+                id,
+                display_name,
+                optional,
+                tooltip,
+                lazy,
+                default,
+                socketless,
+                force_input,
+                extra_dict,
+                raw_link,
                 advanced,
             )
             self.label_on = label_on
@@ -167,14 +206,35 @@ class Int(ComfyType, io_type="INT"):
 
     class Input(WidgetInput):
         def __init__(
-            self, id: str, display_name: str | None = None, optional: bool = False, tooltip: str | None = None,
-            lazy: bool | None = None, default: int | None = None, min: int | None = None, max: int | None = None,
-            step: int | None = None, control_after_generate: bool | ControlAfterGenerate | None = None,
-            display_mode: NumberDisplay | None = None, socketless: bool | None = None, force_input: bool | None = None,
-            extra_dict: dict[str, Any] | None = None, raw_link: bool | None = None, advanced: bool | None = None,
+            self,
+            id: str,
+            display_name: str | None = None,
+            optional: bool = False,
+            tooltip: str | None = None,
+            lazy: bool | None = None,
+            default: int | None = None,
+            min: int | None = None,
+            max: int | None = None,
+            step: int | None = None,
+            control_after_generate: bool | ControlAfterGenerate | None = None,
+            display_mode: NumberDisplay | None = None,
+            socketless: bool | None = None,
+            force_input: bool | None = None,
+            extra_dict: dict[str, Any] | None = None,
+            raw_link: bool | None = None,
+            advanced: bool | None = None,
         ):
             super().__init__(
-                id, display_name, optional, tooltip, lazy, default, socketless, force_input, extra_dict, raw_link,
+                id,
+                display_name,
+                optional,
+                tooltip,
+                lazy,
+                default,
+                socketless,
+                force_input,
+                extra_dict,
+                raw_link,
                 advanced,
             )
             self.min = min
@@ -185,7 +245,10 @@ class Int(ComfyType, io_type="INT"):
 
         def described(self) -> dict[str, Any]:
             return super().described() | _given(
-                min=self.min, max=self.max, step=self.step, control_after_generate=self.control_after_generate,
+                min=self.min,
+                max=self.max,
+                step=self.step,
+                control_after_generate=self.control_after_generate,
                 display=self.display_mode,
             )
 
@@ -195,15 +258,36 @@ class Float(ComfyType, io_type="FLOAT"):
 
     class Input(WidgetInput):
         def __init__(
-            self, id: str, display_name: str | None = None, optional: bool = False, tooltip: str | None = None,
-            lazy: bool | None = None, default: float | None = None, min: float | None = None, max: float | None = None,
-            step: float | None = None, round: float | None = None, display_mode: NumberDisplay | None = None,
-            gradient_stops: list[dict[str, Any]] | None = None, socketless: bool | None = None,
-            force_input: bool | None = None, extra_dict: dict[str, Any] | None = None, raw_link: bool | None = None,
+            self,
+            id: str,
+            display_name: str | None = None,
+            optional: bool = False,
+            tooltip: str | None = None,
+            lazy: bool | None = None,
+            default: float | None = None,
+            min: float | None = None,
+            max: float | None = None,
+            step: float | None = None,
+            round: float | None = None,
+            display_mode: NumberDisplay | None = None,
+            gradient_stops: list[dict[str, Any]] | None = None,
+            socketless: bool | None = None,
+            force_input: bool | None = None,
+            extra_dict: dict[str, Any] | None = None,
+            raw_link: bool | None = None,
             advanced: bool | None = None,
         ):
             super().__init__(
-                id, display_name, optional, tooltip, lazy, default, socketless, force_input, extra_dict, raw_link,
+                id,
+                display_name,
+                optional,
+                tooltip,
+                lazy,
+                default,
+                socketless,
+                force_input,
+                extra_dict,
+                raw_link,
                 advanced,
             )
             self.min = min
@@ -215,7 +299,11 @@ class Float(ComfyType, io_type="FLOAT"):
 
         def described(self) -> dict[str, Any]:
             return super().described() | _given(
-                min=self.min, max=self.max, step=self.step, round=self.round, display=self.display_mode,
+                min=self.min,
+                max=self.max,
+                step=self.step,
+                round=self.round,
+                display=self.display_mode,
                 gradient_stops=self.gradient_stops,
             )
 
@@ -225,14 +313,33 @@ class String(ComfyType, io_type="STRING"):
 
     class Input(WidgetInput):
         def __init__(
-            self, id: str, display_name: str | None = None, optional: bool = False, tooltip: str | None = None,
-            lazy: bool | None = None, multiline: bool = False, placeholder: str | None = None,
-            default: str | None = None, dynamic_prompts: bool | None = None, socketless: bool | None = None,
-            force_input: bool | None = None, extra_dict: dict[str, Any] | None = None, raw_link: bool | None = None,
+            self,
+            id: str,
+            display_name: str | None = None,
+            optional: bool = False,
+            tooltip: str | None = None,
+            lazy: bool | None = None,
+            multiline: bool = False,
+            placeholder: str | None = None,
+            default: str | None = None,
+            dynamic_prompts: bool | None = None,
+            socketless: bool | None = None,
+            force_input: bool | None = None,
+            extra_dict: dict[str, Any] | None = None,
+            raw_link: bool | None = None,
             advanced: bool | None = None,
         ):
             super().__init__(
-                id, display_name, optional, tooltip, lazy, default, socketless, force_input, extra_dict, raw_link,
+                id,
+                display_name,
+                optional,
+                tooltip,
+                lazy,
+                default,
+                socketless,
+                force_input,
+                extra_dict,
+                raw_link,
                 advanced,
             )
             self.multiline = multiline
@@ -250,11 +357,21 @@ class Combo(ComfyType, io_type="COMBO"):
 
     class Input(WidgetInput):
         def __init__(
-            self, id: str, options: list[str] | list[int] | type[Enum] | None = None, display_name: str | None = None,
-            optional: bool = False, tooltip: str | None = None, lazy: bool | None = None,
-            default: str | int | Enum | None = None, control_after_generate: bool | ControlAfterGenerate | None = None,
-            upload: UploadType | None = None, image_folder: FolderType | None = None, socketless: bool | None = None,
-            extra_dict: dict[str, Any] | None = None, raw_link: bool | None = None, advanced: bool | None = None,
+            self,
+            id: str,
+            options: list[str] | list[int] | type[Enum] | None = None,
+            display_name: str | None = None,
+            optional: bool = False,
+            tooltip: str | None = None,
+            lazy: bool | None = None,
+            default: str | int | Enum | None = None,
+            control_after_generate: bool | ControlAfterGenerate | None = None,
+            upload: UploadType | None = None,
+            image_folder: FolderType | None = None,
+            socketless: bool | None = None,
+            extra_dict: dict[str, Any] | None = None,
+            raw_link: bool | None = None,
+            advanced: bool | None = None,
         ):
             default = default.value if isinstance(default, Enum) else default
             super().__init__(
@@ -266,16 +383,23 @@ class Combo(ComfyType, io_type="COMBO"):
             self.image_folder = image_folder
 
         def described(self) -> dict[str, Any]:
-            combo = _given(
-                multiselect=False, options=self.options, control_after_generate=self.control_after_generate,
+            upload = {} if self.upload is None else {self.upload.value: True}
+            return super().described() | _given(
+                multiselect=False,
+                options=self.options,
+                control_after_generate=self.control_after_generate,
+                **upload,
                 image_folder=self.image_folder,
             )
-            return super().described() | combo | ({self.upload.value: True} if self.upload else {})
 
     class Output(Output):
         def __init__(
-            self, id: str | None = None, display_name: str | None = None, options: list[str] | None = None,
-            tooltip: str | None = None, is_output_list: bool = False,
+            self,
+            id: str | None = None,
+            display_name: str | None = None,
+            options: list[str] | None = None,
+            tooltip: str | None = None,
+            is_output_list: bool = False,
         ):
             super().__init__(id, display_name, tooltip, is_output_list)
             self.options = options or []
@@ -296,8 +420,13 @@ class DynamicCombo(ComfyType, io_type="COMFY_DYNAMICCOMBO_V3"):
 
     class Input(Input):
         def __init__(
-            self, id: str, options: list[DynamicCombo.Option], display_name: str | None = None,
-            optional: bool = False, tooltip: str | None = None, lazy: bool | None = None,
+            self,
+            id: str,
+            options: list[DynamicCombo.Option],
+            display_name: str | None = None,
+            optional: bool = False,
+            tooltip: str | None = None,
+            lazy: bool | None = None,
             extra_dict: dict[str, Any] | None = None,
         ):
             super().__init__(id, display_name, optional, tooltip, lazy, extra_dict)
@@ -498,11 +627,6 @@ class ComfyNode:
     def running(cls, **hidden: Any) -> Any:
         """The class to call `execute` on in one run: it knows what the node asked for, and holds no state."""
         return _Locked(cls.__name__, (cls,), {"__module__": cls.__module__, "hidden": HiddenHolder(**hidden)})
-
-
-def overrides(node: type[ComfyNode], method: str) -> bool:
-    """Whether a node brings one of the methods that it may leave out, such as `validate_inputs`."""
-    return inspect.getattr_static(node, method, None) is not None
 
 
 class ComfyExtension:

@@ -62,7 +62,7 @@ class Video(ABC):
 
     @abstractmethod
     def get_color_space(self) -> str:
-        """"sRGB", "HDR" or "HDR PQ"."""
+        """ "sRGB", "HDR" or "HDR PQ"."""
 
     @abstractmethod
     def as_trimmed(self, start_time: float = 0, duration: float = 0, strict_duration: bool = True) -> Video | None:

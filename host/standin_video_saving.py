@@ -216,9 +216,7 @@ def _copy_streams(container: InputContainer, path: Path, encoding: Encoding) -> 
 class _Recoder:
     """Encodes a file, or a span of one, anew: one frame at a time, each keeping its time."""
 
-    def __init__(
-        self, video: standin_video.VideoFromFile, container: InputContainer, path: Path, encoding: Encoding
-    ):
+    def __init__(self, video: standin_video.VideoFromFile, container: InputContainer, path: Path, encoding: Encoding):
         self._container = container
         self._path = path
         self._encoding = encoding

@@ -1,0 +1,157 @@
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoetrope.host import folders
+
+HOSTILE = [
+    "../../etc/passwd",
+    "a/../../b",
+    "..",
+    "/etc/passwd",
+    "//server/share/x",
+    "C:\\Windows\\win.ini",
+    "C:x",
+    "\\x",
+    "..\\..\\x",
+    "a\\..\\..\\x",
+    "nul\0byte",
+]
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path):
+    before = folders.own_folders()
+    places = {name: tmp_path / "here" / name for name in ("input", "output", "temp", "models")}
+    folders.set_folders(**places)
+    places["input"].mkdir(parents=True)
+    yield places
+    folders.set_folders(**before)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_refused_as_a_file_and_as_a_prefix_and_nothing_is_made(name, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+
+    with pytest.raises(ValueError, match=r"leads out of|absolute path|NUL character"):
+        folders.resolve_input(name)
+    with pytest.raises(ValueError, match=r"leads out of|absolute path|NUL character"):
+        folders.numbered(name)
+
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@given(st.text(alphabet="./\\:aC \0~", max_size=12))
+def test_whatever_a_prefix_says_it_stays_inside_the_folder(prefix):
+    try:
+        place = folders.numbered(prefix)
+    except ValueError:
+        return
+
+    root = os.path.realpath(folders.output_folder())
+    assert os.path.realpath(place.folder / f"{place.stem}_00001_.png").startswith(root + os.sep)
+
+
+def test_a_link_that_leaves_the_folder_is_refused(own_folders, tmp_path):
+    (tmp_path / "secret.txt").write_text("secret")
+    (own_folders["input"] / "link.txt").symlink_to(tmp_path / "secret.txt")
+    own_folders["output"].mkdir()
+    (own_folders["output"] / "way_out").symlink_to(tmp_path)
+
+    with pytest.raises(ValueError, match="leads out of the input folder"):
+        folders.resolve_input("link.txt")
+    with pytest.raises(ValueError, match="leads out of the output folder"):
+        folders.numbered("way_out/x")
+
+
+def test_a_folder_that_is_a_link_itself_is_no_way_out(own_folders, tmp_path):
+    (own_folders["input"] / "a.png").touch()
+    (tmp_path / "short").symlink_to(own_folders["input"])
+    folders.set_folders(input=tmp_path / "short")
+
+    assert folders.resolve_input("a.png") == tmp_path / "short" / "a.png"
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip with spaces.mp4", "Zoë und ☕.mp4", "sub/clip.mp4", "a..b.mp4"])
+def test_a_file_is_found_by_its_name(own_folders, name):
+    path = own_folders["input"] / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+
+    assert folders.resolve_input(name) == path
+
+
+@pytest.mark.parametrize("kind", ["input", "output", "temp"])
+def test_an_annotation_says_which_folder_a_file_is_in(own_folders, kind):
+    own_folders[kind].mkdir(exist_ok=True)
+    (own_folders[kind] / "a.mp4").touch()
+
+    assert folders.resolve_input(f"a.mp4 [{kind}]") == own_folders[kind] / "a.mp4"
+
+
+def test_a_missing_file_is_named_with_the_one_that_was_meant(own_folders):
+    (own_folders["input"] / "clip.mp4").touch()
+
+    with pytest.raises(ValueError, match=r"'clop.mp4' is not a file in the input folder, .* Did you mean 'clip.mp4'\?"):
+        folders.resolve_input("clop.mp4")
+
+
+def test_files_are_listed_by_kind_and_in_order(own_folders):
+    for name in ("b.mp4", "a.webm", "c.png", "d.webp", "e.wav", "f.txt", "g"):
+        (own_folders["input"] / name).touch()
+    (own_folders["input"] / "folder.mp4").mkdir()
+
+    assert folders.list_input("video") == ["a.webm", "b.mp4"]
+    assert folders.list_input("image") == ["c.png", "d.webp"]
+    assert folders.list_input("audio") == ["e.wav"]
+
+
+def test_no_input_folder_means_no_files(own_folders):
+    own_folders["input"].rmdir()
+
+    assert folders.list_input("video") == []
+
+
+def test_numbers_go_on_from_the_highest_that_is_there(own_folders):
+    place = own_folders["output"] / "clips"
+    place.mkdir(parents=True)
+    for name in ("waltz_00003_.png", "waltz_00011.flac", "waltz_x_.png", "waltzer_00099_.png", "other_00500_.png"):
+        (place / name).touch()
+
+    assert folders.numbered("clips/waltz") == folders.Numbered(place, "waltz", 12, "clips", "output")
+
+
+def test_the_first_number_is_one_and_no_folder_is_made_for_it(own_folders):
+    place = folders.numbered("new/folder/name", "temp")
+
+    assert (place.folder, place.stem, place.counter) == (own_folders["temp"] / "new/folder", "name", 1)
+    assert (place.subfolder, place.kind) == (str(Path("new") / "folder"), "temp")
+    assert not own_folders["temp"].exists()
+
+
+def test_size_and_date_are_filled_in(monkeypatch):
+    moment = time.struct_time((2026, 3, 4, 5, 6, 7, 2, 63, 0))
+    monkeypatch.setattr(folders.time, "localtime", lambda: moment)
+
+    place = folders.numbered(
+        "%year%-%month%/%day%_%hour%%minute%%second%_%width%x%height%_%other%", width=64, height=48
+    )
+
+    assert (place.subfolder, place.stem) == ("2026-03", "04_050607_64x48_%other%")
+    assert folders.numbered("%date:yyyy-MM-dd hh.mm.ss%").stem == "2026-03-04 05.06.07"
+    assert folders.numbered("%date:yy_M_d%").stem == "26_3_4"
+
+
+def test_models_of_a_kind_have_their_own_folder(own_folders):
+    assert folders.models_folders("checkpoints") == [own_folders["models"] / "checkpoints"]
+
+
+def test_folders_that_are_not_named_stay(own_folders):
+    folders.set_folders(output=Path("elsewhere"))
+
+    assert folders.output_folder() == Path("elsewhere")
+    assert folders.input_folder() == own_folders["input"]

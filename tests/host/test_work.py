@@ -1,0 +1,38 @@
+import pytest
+import torch
+from PIL import Image
+
+from zoetrope.host import work
+
+
+def test_progress_is_told_to_who_listens_with_its_preview():
+    told = []
+    picture = Image.new("RGB", (2, 2))
+
+    with work.reporting_to(lambda *report: told.append(report)):
+        progress = work.Progress(3)
+        progress.update(1)
+        progress.update(3, picture)
+    progress.update(2)
+
+    assert told == [(1, 3, None), (3, 3, picture)]
+
+
+def test_who_listens_can_cancel():
+    def cancel(done, total, preview):
+        raise work.Cancelled
+
+    with pytest.raises(work.Cancelled), work.reporting_to(cancel):
+        try:
+            work.Progress(3).update(1)
+        except Exception:  # what a careless node might write
+            pytest.fail("a cancel must pass every `except Exception`")
+
+
+def test_devices_are_torch_devices():
+    assert isinstance(work.device(), torch.device)
+    assert work.intermediate_device() == torch.device("cpu")
+
+
+def test_running_out_of_memory_is_told_from_other_errors():
+    assert all(issubclass(error, RuntimeError) for error in work.out_of_memory_errors)
