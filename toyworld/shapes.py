@@ -4,13 +4,13 @@ Axes: f frames, s shapes, h height, w width, c channels, d the two of a place (x
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from .chance import Chance
 from .clip import ClipOptions, empty_clip
 from .drawing import Outline, coverage, in_steps_of_a_screen, paint, places_around, polygon, shadow
 
@@ -127,26 +127,6 @@ class ShapesClip:
     def masks(self, frame: int) -> Tensor:
         """The (s h w) share of each pixel of this frame that shows each shape, whatever covers it being left out."""
         return masks(self.scene, self.options, frame)
-
-
-Item = TypeVar("Item")
-
-
-class Chance:
-    """Choices drawn from a seed, the same everywhere, without touching the generators of others."""
-
-    def __init__(self, seed: int) -> None:
-        self._generator = torch.Generator("cpu").manual_seed(seed)
-
-    def between(self, low: float, high: float) -> float:
-        return low + (high - low) * torch.rand((), generator=self._generator, dtype=torch.float64).item()
-
-    def one_of(self, items: Sequence[Item]) -> Item:
-        return self.some_of(items, 1)[0]
-
-    def some_of(self, items: Sequence[Item], count: int) -> list[Item]:
-        """So many different ones, in random order."""
-        return [items[index] for index in torch.randperm(len(items), generator=self._generator)[:count].tolist()]
 
 
 def compose(options: ShapesOptions = ShapesOptions()) -> Scene:
