@@ -59,7 +59,9 @@ class ExtractFrames(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str | None = NO_FILE) -> bool | str:
+    def validate_inputs(
+        cls, file: str | None = NO_FILE, choose: Any = None, range: Any = None
+    ) -> bool | str:  # ComfyUI hands over every dynamic combo, whether it is wanted here or not
         try:
             if file not in (None, NO_FILE):
                 folders.resolve_input(file)
