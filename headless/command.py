@@ -6,19 +6,22 @@ import argparse
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
 from .progress import ProgressDisplay
 
 OK, WRONG, INTERRUPTED = 0, 2, 130
+OTHERS = {"queue": "run a workflow on a ComfyUI server", "doctor": "tell what is installed, found and missing"}
 SHIPPED = Path(__file__).resolve().parent.parent / "workflows"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code."""
-    parsed = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
     _leave_comfyui_alone()
+    parsed = _parser(arguments).parse_args(arguments)
     try:
         return parsed.run(parsed)
     except KeyboardInterrupt:
@@ -50,7 +53,7 @@ def _leave_comfyui_alone() -> None:
     sys.path[:] = [entry for entry in sys.path if not (Path(entry or ".") / "comfy_api").is_dir()]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--traceback", action="store_true", help="show where in the code an error comes from")
     parser = argparse.ArgumentParser(
@@ -61,23 +64,15 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", parents=[common], help="run a workflow in this process")
     _add_run_arguments(run)
     run.set_defaults(run=_run)
-    for name, summary in (("queue", "run a workflow on a ComfyUI server"), ("doctor", "tell what is here")):
-        module = _module(name)
+    # What a command needs is only imported when it is the one that was asked for.
+    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, summary in OTHERS.items():
         command = commands.add_parser(name, parents=[common], help=summary)
-        module.add_arguments(command)
-        command.set_defaults(run=module.main)
+        if name == chosen:
+            module = import_module(f".{name}", __package__)
+            module.add_arguments(command)
+            command.set_defaults(run=module.main)
     return parser
-
-
-def _module(name: str) -> Any:
-    # Each brings what it needs when it is called: making the parser must stay quick.
-    if name == "queue":
-        from . import queue
-
-        return queue
-    from . import doctor
-
-    return doctor
 
 
 class _Version(argparse.Action):

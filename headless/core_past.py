@@ -25,4 +25,17 @@ def _save_video(inputs: Inputs) -> Inputs:
     return inputs
 
 
-PAST_FORMS: Mapping[str, Callable[[Inputs], Inputs]] = {"SaveVideo": _save_video}
+def _loader(inputs: Inputs) -> Inputs:
+    """Older frontends exported the upload button and the player as if they were inputs."""
+    return {name: value for name, value in inputs.items() if name not in ("upload", "audioUI")}
+
+
+PAST_FORMS: Mapping[str, Callable[[Inputs], Inputs]] = {
+    "LoadAudio": _loader,
+    "LoadImage": _loader,
+    "LoadImageMask": _loader,
+    "LoadVideo": _loader,
+    "PreviewAudio": _loader,
+    "SaveAudio": _loader,
+    "SaveVideo": _save_video,
+}

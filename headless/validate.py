@@ -100,7 +100,7 @@ class _Checker:
                 wrong += self._of_link(item, values[name])
             else:
                 wrong += _of_value(item, values[name], in_range=not trusted(name))
-        wrong += [f"it has no input {name}.{nearest(name, live)}" for name in _unknown_inputs(values, live)]
+        wrong += _of_unknown_inputs(values, live)
         if own_check and not wrong:
             wrong += _of_own_check(own_check, nested(_written(values), self._known(node)))
         yield from (f"{described(id, self._prompt, self._definitions)}: {what}" for what in wrong)
@@ -123,12 +123,15 @@ class _Checker:
             yield f"input {item.name} takes {item.type}, but output {slot} of {origin} gives {given}."
 
 
-def _unknown_inputs(values: Mapping[str, Any], live: Mapping[str, InputDefinition]) -> Iterator[str]:
+def _of_unknown_inputs(values: Mapping[str, Any], live: Mapping[str, InputDefinition]) -> Iterator[str]:
     for name in values:
         parent = live.get(name.rpartition(".")[0])
-        # What belongs to an option that does not exist is not a second mistake.
-        if name not in live and not (parent and values[parent.name] not in parent.options):
-            yield name
+        if name in live:
+            continue
+        if parent is None:
+            yield f"it has no input {name}.{nearest(name, live)}"
+        elif values[parent.name] in parent.options:  # what belongs to no option at all is told of with the option
+            yield f"it has no input {name} while {parent.name} is {values[parent.name]}."
 
 
 def _fits(given: Any, wanted: str) -> bool:
