@@ -87,7 +87,7 @@ class ExtractFrames(io.ComfyNode):
             float(found.frames_per_second),
             found.sound,
             ", ".join(map(str, found.numbers)),
-            ui=previews.animated(found.images, float(found.frames_per_second)),
+            ui=previews.playing(found.images, float(found.frames_per_second)),
         )
 
 

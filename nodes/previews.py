@@ -1,8 +1,9 @@
-"""What a node shows when it is done: a small animated picture of its frames."""
+"""What a node shows when it is done: its frames, small, as an animated picture or a video."""
 
 import math
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from ..host import folders, io, ui
 from ..media.pictures import Pixels, opaque, to_bytes
 from ..media.resizing import ResizeOptions, resize
 from ..media.webp import WebpOptions, write_webp
+from ..media.writing import write_video
 
 MOST_FRAMES = 48
 LONGEST_SIDE = 320
@@ -21,15 +23,34 @@ LOOKS = WebpOptions(quality=75, method=2)
 
 def animated(images: Tensor, frames_per_second: float) -> ui.SavedImages:
     """Show (f h w c) images as an animated WebP in the temp folder, that takes the time that the clip takes."""
-    frames = len(images)
+    numbers, rate = _shown(len(images), frames_per_second)
+    path, shown = _new_file(".webp")
+    write_webp(path, _small(images, numbers), rate, LOOKS)
+    return ui.SavedImages([shown], is_animated=len(numbers) > 1)
+
+
+def playing(images: Tensor, frames_per_second: float) -> ui.PreviewVideo:
+    """Show them as a small MP4 with a player.
+
+    A node with a VIDEO input must: ComfyUI's Vue nodes take for a video whatever such a node shows.
+    """
+    numbers, rate = _shown(len(images), frames_per_second)
+    path, shown = _new_file(".mp4")
+    write_video(path, _small(images, numbers), rate)
+    return ui.PreviewVideo([shown])
+
+
+def _shown(frames: int, frames_per_second: float) -> tuple[list[int], float]:
+    """Choose which frames are shown, and at which rate."""
     count = max(1, min(MOST_FRAMES, frames, math.floor(frames / frames_per_second * FASTEST)))
+    return spread(frames, count), max(SLOWEST, min(FASTEST, frames_per_second * count / frames))
+
+
+def _new_file(suffix: str) -> tuple[Path, ui.SavedResult]:
     # A name of chance, because a browser that remembers the one from before the last restart would show that.
     target = folders.numbered(f"zoetrope/preview_{secrets.token_hex(4)}", "temp")
-    name = f"{target.stem}_{target.counter:05}_.webp"
-    rate = max(SLOWEST, min(FASTEST, frames_per_second * count / frames))
-    write_webp(target.folder / name, _small(images, spread(frames, count)), rate, LOOKS)
-    shown = ui.SavedResult(name, target.subfolder, io.FolderType.temp)
-    return ui.SavedImages([shown], is_animated=count > 1)
+    name = f"{target.stem}_{target.counter:05}_{suffix}"
+    return target.folder / name, ui.SavedResult(name, target.subfolder, io.FolderType.temp)
 
 
 def spread(frames: int, count: int) -> list[int]:
@@ -40,9 +61,7 @@ def spread(frames: int, count: int) -> list[int]:
 def _small(images: Tensor, numbers: list[int]) -> Iterator[Pixels]:
     _, height, width, _ = images.shape
     scale = min(1, LONGEST_SIDE / max(height, width))
-    options = ResizeOptions(
-        width=max(1, round(width * scale)), height=max(1, round(height * scale)), filter="bilinear"
-    )
+    options = ResizeOptions(width=max(1, round(width * scale)), height=max(1, round(height * scale)), filter="bilinear")
     for number in numbers:
         small, _ = resize(images[number : number + 1], options)
         yield opaque(next(to_bytes(small)))

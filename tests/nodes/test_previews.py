@@ -8,13 +8,16 @@ from hypothesis import strategies as st
 from PIL import Image, ImageSequence
 
 from zoetrope.host import folders
-from zoetrope.nodes.previews import animated, spread
+from zoetrope.media.reading import load_frames, probe
+from zoetrope.nodes.previews import animated, playing, spread
 
 
 @pytest.fixture(autouse=True)
 def temp(tmp_path):
+    before = folders.own_folders()
     folders.set_folders(temp=tmp_path)
-    return tmp_path
+    yield tmp_path
+    folders.set_folders(**before)
 
 
 def shown_by(preview, temp):
@@ -38,6 +41,20 @@ def test_a_preview_takes_the_time_of_the_clip(temp, frames, rate):
     assert len(pictures) == min(frames, 48, 50 * frames // rate)
     lightness = np.array([picture.mean() for picture in pictures])
     assert (np.diff(lightness) > -4).all() and lightness[-1] > lightness[0] + 60
+
+
+@pytest.mark.parametrize("frames, rate", [(24, 24), (1000, 24), (1, 24), (100, 2.4)])
+def test_a_preview_with_a_player_is_a_video_of_the_same_length(temp, frames, rate):
+    shown = playing(growing_lighter(frames), rate).as_dict()
+
+    (result,) = shown["images"]
+    path = temp / result["subfolder"] / result["filename"]
+    facts = probe(path)
+    assert shown["animated"] == (True,) and path.suffix == ".mp4" and result["type"] == "temp"
+    assert facts.frames == min(frames, 48)
+    assert float(facts.seconds) == pytest.approx(frames / rate, rel=0.02)
+    lightness = [float(frame.mean()) for frame in load_frames(path, range(facts.frames), facts)]
+    assert frames == 1 or lightness[-1] > lightness[0] + 0.2
 
 
 def test_a_preview_is_small_and_keeps_the_aspect(temp):
