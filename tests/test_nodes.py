@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from zoetrope.media.frame_folders import FramesOptions
+from zoetrope.media.gifs import GifOptions
+from zoetrope.media.resizing import ResizeOptions
 from zoetrope.media.selection import AtRate, EveryNth, FrameRange, Listed, SecondsRange, Spread
 from zoetrope.nodes import NODES
 from zoetrope.toyworld.shapes import ShapesOptions
@@ -17,6 +20,9 @@ ROOT = Path(__file__).parents[1]
 OPTIONS = {  # whose defaults a node's widgets must show
     "ZoetropeToyWorldClip": [ShapesOptions()],
     "ZoetropeExtractFrames": [EveryNth(), AtRate(), Spread(), Listed(), FrameRange(), SecondsRange()],
+    "ZoetropeResizeFrames": [ResizeOptions()],
+    "ZoetropeSaveGif": [GifOptions()],
+    "ZoetropeSaveFrames": [FramesOptions()],
 }
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 every_node = pytest.mark.parametrize("node", NODES, ids=lambda node: node.__name__)
@@ -102,6 +108,7 @@ def test_every_widget_starts_with_a_value_that_is_allowed(node):
 @every_node
 def test_widgets_start_with_the_defaults_of_the_options_they_fill(node):
     info = info_of(node)
+    assert info["name"] in OPTIONS, f"name the options that {info['name']} fills in OPTIONS"
     defaults: dict[str, list[Any]] = {}
     for options in OPTIONS[info["name"]]:
         for field in dataclasses.fields(options):
