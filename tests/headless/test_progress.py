@@ -3,6 +3,7 @@
 import io
 
 import pytest
+
 from zoetrope.headless.progress import ProgressDisplay, cells, readable_duration, shortened
 
 
