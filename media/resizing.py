@@ -59,7 +59,7 @@ class ResizeOptions:
     width: int = 0  # 0 keeps the aspect; both 0 keep the size
     height: int = 0
     fit: Literal["stretch", "cover", "pad"] = "stretch"
-    ground: str = "black"  # what padding shows: a colour by name or #rrggbb, or "blur" for the frame's own, blurred
+    ground: str = "white"  # what padding shows: a colour by name or #rrggbb, or "blur" for the frame's own, blurred
     anchor: Literal["center", "top", "bottom", "left", "right"] = "center"  # what cover keeps, where pad puts the frame
     multiple_of: int = 1  # both sides become multiples of this, rounded down but for the first
     filter: Literal["lanczos", "bicubic", "bilinear", "area", "nearest"] = "lanczos"
@@ -121,7 +121,7 @@ def resize(
         if room.is_padded:
             resized[index] = _ground(frame, new_width, new_height, options.ground)
         resized[index, room.rows, room.columns] = resample(frame)
-        on_frame(index + 1, resized[index])
+        on_frame(index + 1, resized[index].expand(-1, -1, max(3, channels)))  # grey is told as a colour
     return resized, mask.expand(frames, -1, -1)
 
 

@@ -2,11 +2,16 @@
 
 from ..host import ComfyExtension, io
 from .frames import ExtractFrames
+from .resizing import ResizeFrames
+from .saving import SaveFrames, SaveGif
 from .toyworld import ToyWorldClip
 
 NODES: list[type[io.ComfyNode]] = [
     ToyWorldClip,
     ExtractFrames,
+    ResizeFrames,
+    SaveGif,
+    SaveFrames,
 ]
 
 
