@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import ssl
 import urllib.parse
 from collections.abc import AsyncIterator, Callable
@@ -364,6 +365,9 @@ class _ClearErrors:
 def _reason(error: BaseException) -> str:
     """The part of a network error's text that says why."""
     cause = getattr(error, "os_error", None) or error
+    number = getattr(cause, "errno", None)
+    if isinstance(cause, OSError) and number and number > 0:  # those of a name that is not found are negative
+        return os.strerror(number).lower()
     return (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).rstrip(".")
 
 
