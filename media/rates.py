@@ -21,7 +21,7 @@ def exact_rate(frames_per_second: Fraction | float) -> Fraction:
             f"{FASTEST}; 24 suits most clips."
         )
     broadcast = (Fraction(whole * 1000, 1001) for whole in (24, 30, 48, 60, 120))
-    meant = (rate for rate in broadcast if abs(frames_per_second - rate) < WRITTEN_TO)
+    meant = (rate for rate in broadcast if abs(float(frames_per_second - rate)) < WRITTEN_TO)
     return next(meant, Fraction(frames_per_second).limit_denominator(LARGEST_DENOMINATOR))
 
 
