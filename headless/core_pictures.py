@@ -242,7 +242,7 @@ def _load_by_pillow(path: Path) -> tuple[Tensor, Tensor]:
     try:
         with Image.open(path) as picture:
             frames = [ImageOps.exif_transpose(frame) for frame in ImageSequence.Iterator(picture)]
-    except (OSError, UnidentifiedImageError, ValueError) as error:
+    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path.name} is not a picture that can be read ({error}). Choose another file.") from error
     frames = [frame for frame in frames if frame.size == frames[0].size]
     images = [torch.from_numpy(np.array(frame.convert("RGB")).astype(np.float32) / 255.0) for frame in frames]
