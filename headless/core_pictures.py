@@ -260,7 +260,7 @@ def _as_pictures(images: Tensor) -> Iterator[Image.Image]:
     for index, image in enumerate(images):
         if not torch.isfinite(image).all():
             raise ValueError(f"Image {index} holds numbers that are no colors (NaN or infinity), so it is not saved.")
-        yield Image.fromarray((image.float().cpu().numpy() * 255.0).clip(0, 255).astype(np.uint8))
+        yield Image.fromarray((image.float().cpu() * 255.0).clamp_(0, 255).to(torch.uint8).numpy())
 
 
 def _save_pngs(images: Tensor, place: Numbered, embedded: dict[str, Any], compress_level: int) -> list[ui.SavedResult]:

@@ -109,7 +109,9 @@ def song_bytes() -> bytes:
 
 def picture_bytes(format: str = "PNG", size: tuple[int, int] = (8, 8)) -> bytes:
     held = io.BytesIO()
-    Image.radial_gradient("L").resize(size).convert("RGB").save(held, format)
+    picture = Image.new("RGB", size, "teal")
+    picture.paste(Image.radial_gradient("L").resize((8, 8)), (0, 0))
+    picture.save(held, format, compress_level=1)
     return held.getvalue()
 
 
