@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from .overrides import apply as overridden
 from .overrides import parse as overrides_from
 from .progress import ProgressDisplay
-from .queue_errors import interrupted, node_failed, node_traceback, refused
+from .queue_errors import interrupted, node_blocked, node_failed, node_traceback, refused
 from .queue_inputs import loaded_files, refuse_missing, rename, send, uploads
 from .queue_outputs import fetch, result_files
 from .queue_watch import Finished, QueueProgress, Tellers, Watch, within
@@ -237,7 +237,7 @@ class _Job:
             self.tell.message,
         )
         result = QueueResult(prompt_id, files, finished.outputs)
-        blocked = dict.fromkeys(node_failed(details, workflow.prompt) for details in finished.blocked)
+        blocked = dict.fromkeys(node_blocked(details, workflow.prompt) for details in finished.blocked)
         problems = [*blocked, *problems]
         if (details := finished.message("execution_error")) is not None:
             raise QueueError([node_failed(details, workflow.prompt), *problems], result) from node_traceback(details)

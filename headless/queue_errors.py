@@ -8,7 +8,7 @@ from .graph import Prompt
 from .validate import described
 
 # Types whose name adds nothing to the message of an error that was written for a person.
-PLAIN_EXCEPTIONS = {"Exception", "ValueError", "RuntimeError", "ExecutionBlocked"}
+PLAIN_EXCEPTIONS = {"Exception", "ValueError", "RuntimeError"}
 LONGEST_MESSAGE = 2000
 
 
@@ -23,11 +23,20 @@ def node_name(node_id: str, prompt: Prompt) -> str:
 
 def node_failed(details: dict[str, Any], prompt: Prompt) -> str:
     """The sentence for an execution_error."""
-    kind = str(details.get("exception_type", "")).rpartition(".")[2]
-    message = " ".join(str(details.get("exception_message") or "").split())[:LONGEST_MESSAGE]
+    kind, message = str(details.get("exception_type", "")).rpartition(".")[2], _message_of(details)
     if kind and (kind not in PLAIN_EXCEPTIONS or not message):
         message = f"{kind}: {message}" if message else kind
     return f"{node_name(str(details.get('node_id')), prompt)} failed: {message or 'the server does not say why'}"
+
+
+def node_blocked(details: dict[str, Any], prompt: Prompt) -> str:
+    """The sentence for a node that another one, by what it gave, kept from running."""
+    reason = _message_of(details).removeprefix("Execution Blocked: ")
+    return f"{node_name(str(details.get('node_id')), prompt)} was kept from running: {reason}"
+
+
+def _message_of(details: dict[str, Any]) -> str:
+    return " ".join(str(details.get("exception_message") or "").split())[:LONGEST_MESSAGE]
 
 
 def node_traceback(details: dict[str, Any]) -> NodeTraceback | None:

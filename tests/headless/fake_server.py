@@ -387,7 +387,7 @@ class FakeComfy:
         await message("execution_start")
         await message("execution_cached", nodes=self.cached)
         node_id = ""
-        blocked: set[str] = set()
+        blocked: dict[str, str | None] = {}  # why, until it is told
         try:
             order = list(dict.fromkeys(node for target in targets for node in self._order(prompt, target)))
             for node_id in order:
@@ -412,7 +412,7 @@ class FakeComfy:
 
     async def _run_node(
         self, prompt_id: str, node_id: str, node: dict[str, Any], client: str,
-        states: dict[str, Any], outputs: dict[str, Any], blocked: set[str],
+        states: dict[str, Any], outputs: dict[str, Any], blocked: dict[str, str | None],
     ) -> None:  # fmt: skip
         async def step(value: float, total: float, state: str) -> None:
             ids = {"node_id": node_id, "display_node_id": node_id, "real_node_id": node_id, "prompt_id": prompt_id}
@@ -421,8 +421,14 @@ class FakeComfy:
                 await self._send("progress_state", {"prompt_id": prompt_id, "nodes": states}, client)
 
         kind, inputs = node["class_type"], node["inputs"]
-        if any(isinstance(value, list) and value[0] in blocked for value in inputs.values()):
-            blocked.add(node_id)
+        blocking = [value[0] for value in inputs.values() if isinstance(value, list) and value[0] in blocked]
+        if blocking:
+            # As the real one: the first node that gets the block tells it, those after it are silent.
+            if reason := blocked[blocking[0]]:
+                about = {"prompt_id": prompt_id, "node_id": node_id, "node_type": kind}
+                error = {"exception_type": "ExecutionBlocked", "exception_message": f"Execution Blocked: {reason}"}
+                await self._send("execution_error", about | error, client)
+            blocked[node_id] = None
             return
         await step(0, 1, "running")
         await self._send("executing", {"node": node_id, "display_node": node_id, "prompt_id": prompt_id}, client)
@@ -438,12 +444,7 @@ class FakeComfy:
         elif kind == "Fail":
             raise NodeError(inputs["message"])
         elif kind == "Block":
-            # As the real one: the first node that gets the block tells it, and the history does not.
-            ids = {"prompt_id": prompt_id, "node_id": node_id, "node_type": kind}
-            reason = f"Execution Blocked: {inputs['message']}"
-            error = {"exception_type": "ExecutionBlocked", "exception_message": reason}
-            await self._send("execution_error", ids | error, client)
-            blocked.add(node_id)
+            blocked[node_id] = inputs["message"]
         elif kind == "Save":
             outputs[node_id] = {self.saved_key: self._save(inputs["filename_prefix"])}
             await self._send("executed", {"node": node_id, "output": outputs[node_id], "prompt_id": prompt_id}, client)

@@ -438,7 +438,7 @@ def test_a_block_with_a_message_is_an_error_although_the_history_says_success(co
     with pytest.raises(QueueError) as error:
         run(comfy, workflow, tmp_path)
 
-    assert str(error.value) == "Node 8 (Block) failed: Execution Blocked: choose a model"
+    assert str(error.value) == "Node 9 (Save) was kept from running: choose a model"
     assert [path.name for path in error.value.result.files] == ["waltz_00001_.png"]
 
 
