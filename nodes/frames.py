@@ -104,7 +104,7 @@ def _extract(video: Any, file: str, rule: Rule, extent: Extent) -> Extraction:
         extent,
         start_seconds=source.start_seconds,
         duration_seconds=source.duration_seconds,
-        on_frame=watch(),
+        on_frame=watch(pictures=False),
     )
 
 

@@ -80,7 +80,7 @@ class SaveGif(io.ComfyNode):
         _, height, width, _ = images.shape
         target = folders.numbered(filename_prefix, width=width, height=height)
         path = target.folder / f"{target.stem}_{target.counter:05}_.gif"
-        write_gif(path, images, frames_per_second, options, watch(len(images)))
+        write_gif(path, images, frames_per_second, options, watch(len(images), pictures=False))
         # Not shown as animated: for ComfyUI that would be a video, unless the name ends in webp or png.
         return io.NodeOutput(_inside_output(target.subfolder, path), ui=_shown(target.subfolder, [path]))
 
@@ -152,7 +152,7 @@ class SaveFrames(io.ComfyNode):
         _, height, width, _ = images.shape
         target = folders.numbered(folder, width=width, height=height)
         path = target.folder / f"{target.stem}_{target.counter:05}"
-        files = write_frames(path, to_bytes(images), options, metadata(cls), watch(len(images)))
+        files = write_frames(path, to_bytes(images), options, metadata(cls), watch(len(images), pictures=False))
         subfolder = _inside_output(target.subfolder, path)
         some = [files[at] for at in spread(len(files), min(len(files), MOST_FRAMES))]
         return io.NodeOutput(subfolder, ui=_shown(subfolder, some))

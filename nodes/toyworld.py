@@ -87,7 +87,7 @@ class ToyWorldClip(io.ComfyNode):
         options = options_of(
             seconds=seconds, frames_per_second=frames_per_second, width=width, height=height, seed=seed
         )
-        clip = render_scene(compose_scene(options), options, watch(options.frames))
+        clip = render_scene(compose_scene(options), options, watch(options.frames, pictures=False))
         sound = ticks(float(options.frames / rate))
         return io.NodeOutput(
             video.VideoFromComponents(clip.images, rate, sound), ui=previews.animated(clip.images, float(rate))

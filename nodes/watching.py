@@ -9,15 +9,17 @@ from PIL import Image
 from torch import Tensor
 
 from ..host import work
+from ..media.pictures import opaque, to_bytes
 
 # A preview costs about as much as saving the frame, and nobody watches more of them than this.
 SECONDS_BETWEEN_PREVIEWS = 0.3
 
 
-def watch(total: int | None = None) -> Callable[..., None]:
+def watch(total: int | None = None, *, pictures: bool = True) -> Callable[..., None]:
     """A callback for (frames done, frames in all, frame), or (frames done, frame) where `total` is given here.
 
-    The frame is (h w c), uint8 or float in 0..1, or None. Raises when the user cancels.
+    The frame is (h w c), uint8 or float in 0..1, or None. Raises when the user cancels. A node that shows its result
+    wants no `pictures`: the last one would stay, in front of the result or below it.
     """
     progress: work.Progress | None = None
     last = -SECONDS_BETWEEN_PREVIEWS
@@ -26,7 +28,7 @@ def watch(total: int | None = None) -> Callable[..., None]:
         nonlocal progress, last
         of, frame = of_and_frame if total is None else (total, *of_and_frame)
         progress = progress or work.Progress(of)
-        due = frame is not None and time.monotonic() - last >= SECONDS_BETWEEN_PREVIEWS
+        due = pictures and frame is not None and time.monotonic() - last >= SECONDS_BETWEEN_PREVIEWS
         last = time.monotonic() if due else last
         progress.update(done, _picture(frame) if due else None)
 
@@ -34,6 +36,4 @@ def watch(total: int | None = None) -> Callable[..., None]:
 
 
 def _picture(frame: Tensor | np.ndarray) -> Image.Image:
-    if isinstance(frame, Tensor):
-        frame = (frame[..., :3].clamp(0, 1) * 255).round().byte().cpu().numpy()
-    return Image.fromarray(frame)
+    return Image.fromarray(opaque(next(to_bytes(frame[None])) if isinstance(frame, Tensor) else frame))
