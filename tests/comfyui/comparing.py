@@ -1,0 +1,85 @@
+"""Holding what a run here made against what ComfyUI made of the same prompt."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image, ImageSequence
+
+from zoetrope.headless import RunResult
+
+from .server import ComfyServer, Ran
+
+PICTURES = (".png", ".webp", ".gif", ".jpg", ".jpeg")
+# Written by the library that wrote the file, or told of the run: the prompt is compared by the run itself.
+OTHER_TAGS = {"encoder", "prompt", "workflow"}
+
+
+def assert_equal_results(comfyui: ComfyServer, there: Ran, here: RunResult, folder: Path) -> None:
+    """Both runs show the same, and the files that they show have the same pixels, sound, times and tags.
+
+    `folder` has what the run here wrote, "output" and "temp" in it. Names in the temp folder are made up each time.
+    """
+    assert there.errors == []
+    assert set(here.outputs) == set(there.outputs)
+    for id, shown in here.outputs.items():
+        assert set(shown) == set(there.outputs[id]), id
+        for key, items in shown.items():
+            _assert_equal_items(comfyui, there.outputs[id][key], items, folder, f"node {id}, {key}")
+
+
+def _assert_equal_items(comfyui: ComfyServer, there: list[Any], here: list[Any], folder: Path, what: str) -> None:
+    assert len(here) == len(there), what
+    for ours, theirs in zip(here, there, strict=True):
+        if not isinstance(ours, Mapping):
+            assert ours == theirs, what
+            continue
+        assert ours["type"] == theirs["type"], what
+        if ours["type"] == "output":
+            assert ours == theirs, what
+        path = folder / ours["type"] / ours["subfolder"] / ours["filename"]
+        assert_equal_files(path, comfyui.path(theirs), what)
+
+
+def assert_equal_files(ours: Path, theirs: Path, what: str) -> None:
+    read = _read_pictures if ours.suffix in PICTURES else _read_media
+    our_facts, our_arrays = read(ours)
+    their_facts, their_arrays = read(theirs)
+    assert our_facts == their_facts, what
+    assert len(our_arrays) == len(their_arrays), what
+    for index, (one, other) in enumerate(zip(our_arrays, their_arrays, strict=True)):
+        assert one.shape == other.shape, f"{what}, piece {index}"
+        assert (one == other).all(), (
+            f"{what}, piece {index}: differs by up to {np.abs(one - other.astype(float)).max()}"
+        )
+
+
+def _read_pictures(path: Path) -> tuple[list[Any], list[np.ndarray]]:
+    with Image.open(path) as picture:
+        frames = [
+            (frame.info.get("duration"), np.asarray(frame.convert("RGBA"))) for frame in ImageSequence.Iterator(picture)
+        ]
+        return [picture.format, *(seconds for seconds, _ in frames)], [pixels for _, pixels in frames]
+
+
+def _read_media(path: Path) -> tuple[list[Any], list[np.ndarray]]:
+    facts: list[Any] = []
+    arrays: list[np.ndarray] = []
+    with av.open(str(path)) as container:
+        tags = {key.lower(): value for key, value in container.metadata.items()}
+        facts += [container.format.name, container.duration, {k: v for k, v in tags.items() if k not in OTHER_TAGS}]
+        assert {"prompt"} <= set(tags), f"{path.name} lacks the prompt that made it"
+        for stream in container.streams:
+            facts += [stream.type, stream.codec_context.name, stream.duration, stream.time_base]
+            if stream.type == "video":
+                facts += [stream.pix_fmt, stream.average_rate, stream.color_primaries, stream.color_trc]
+                facts += [stream.colorspace, stream.color_range]
+        kinds = [stream.type for stream in container.streams]
+    for index, _ in enumerate(kinds):
+        with av.open(str(path)) as container:
+            for frame in container.decode(container.streams[index]):
+                facts.append((index, frame.pts))
+                arrays.append(frame.to_ndarray())
+    return facts, arrays

@@ -1,0 +1,55 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from zoetrope.headless import registry, run_workflow
+from zoetrope.nodes import NODES
+
+from .comparing import assert_equal_results
+from .server import PACK
+
+WORKFLOWS = sorted((PACK / "workflows" / "api").glob("*.json"))
+IDS = [node.GET_SCHEMA().node_id for node in NODES]
+
+
+def test_every_node_of_the_pack_is_there(comfyui):
+    known = comfyui.get("/object_info")
+
+    assert [id for id in IDS if id not in known] == [], comfyui.log()
+
+
+def test_no_node_is_there_that_the_pack_does_not_list(comfyui):
+    from_here = [id for id, entry in comfyui.get("/object_info").items() if entry["python_module"] == registry.OURS]
+
+    assert sorted(from_here) == sorted(IDS)
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_comfyui_describes_a_node_as_the_stand_in_does(id, comfyui, same_input):
+    ours = json.loads(json.dumps(registry.definitions()[id]))
+    theirs = comfyui.get(f"/object_info/{id}")[id]
+
+    assert ours == theirs
+
+
+def test_the_pack_is_loaded_without_a_word_of_warning(comfyui):
+    lines = comfyui.log().splitlines()
+
+    assert [line for line in lines if "zoetrope" in line.lower() and "WARN" in line.upper()] == []
+    assert not any("IMPORT FAILED" in line for line in lines)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_shipped_workflow_gives_here_what_it_gives_in_comfyui(path: Path, comfyui_033, tmp_path):
+    prompt = json.loads(path.read_text(encoding="utf-8"))
+
+    there = comfyui_033.run(prompt)
+    here = run_workflow(prompt, input=comfyui_033.base / "input", output=tmp_path / "output", temp=tmp_path / "temp")
+
+    assert_equal_results(comfyui_033, there, here, tmp_path)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_shipped_workflow_runs_in_every_comfyui_that_we_support(path: Path, comfyui):
+    assert comfyui.run(json.loads(path.read_text(encoding="utf-8"))).errors == []
