@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from .errors import MediaError
-from .reading import Source, load_frames, name_of, probe
+from .memory import room_for_clip
+from .reading import FEWER_FRAMES, Source, load_frames, name_of, probe
 from .selection import WHOLE_CLIP, Extent, Rule, Timeline, select
 from .sound import Sound, read_sound
 
@@ -64,12 +65,23 @@ def extract_from_file(
 
 
 def extract_from_clip(
-    images: Tensor, frames_per_second: Fraction, sound: Sound | None, rule: Rule, extent: Extent = WHOLE_CLIP
+    images: Tensor,
+    frames_per_second: Fraction,
+    sound: Sound | None,
+    rule: Rule,
+    extent: Extent = WHOLE_CLIP,
+    *,
+    on_frame: Watch = lambda done, total, pixels: None,
 ) -> Extraction:
     """Choose among the frames of a clip that is in memory."""
     selection = select(Timeline.steady(len(images), frames_per_second), rule, extent)
+    total = len(selection.numbers)
+    chosen = room_for_clip(total, *images.shape[1:], remedy=FEWER_FRAMES, device=images.device)
+    for place, number in enumerate(selection.numbers):
+        chosen[place] = images[number]
+        on_frame(place + 1, total, chosen[place])
     return Extraction(
-        images=images[torch.tensor(selection.numbers)],
+        images=chosen,
         frames_per_second=selection.frames_per_second,
         sound=sound and _cut(sound, selection.start_seconds, selection.end_seconds),
         numbers=selection.numbers,

@@ -23,7 +23,6 @@ from typing import NamedTuple
 import av
 import av.error
 import numpy as np
-import psutil
 import torch
 from av.container import InputContainer
 from av.packet import Packet
@@ -33,6 +32,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from .errors import MediaError
+from .memory import room_for_clip
 from .selection import Timeline
 
 Source = str | os.PathLike[str] | BytesIO
@@ -43,6 +43,7 @@ CODECS_WITH_SKIPPABLE_FRAMES = {"h264", "mpeg1video", "mpeg2video", "vp9"}
 PREDICTED = {PictureType.P, PictureType.B}
 # These name other files, on this machine or elsewhere, to be read in their place.
 PLAYLISTS = {"hls", "concat", "dash", "sdp", "rtsp", "imf"}
+FEWER_FRAMES = "Take fewer, for example with a larger n or a shorter range, or make the video smaller."
 # Starting afresh at a key frame idles the decoder's threads, which costs about as much as decoding this many frames.
 PACKETS_WORTH_A_JUMP = 4
 # Reading packets and dropping them is cheaper than a seek in the file over fewer than this many.
@@ -174,11 +175,10 @@ def load_frames(
 ) -> Tensor:
     """Read frames into a (f h w c) clip, in the order asked for, repeats included."""
     facts = facts or probe(source)
-    check_memory(len(numbers), facts.height, facts.width)
+    clip = room_for_clip(len(numbers), facts.height, facts.width, remedy=FEWER_FRAMES)
     places: dict[int, list[int]] = {}
     for place, number in enumerate(numbers):
         places.setdefault(number, []).append(place)
-    clip = torch.empty(len(numbers), facts.height, facts.width, 3)
     for done, (number, pixels) in enumerate(read_frames(source, numbers, facts), 1):
         first, *others = places[number]
         if pixels.shape != clip.shape[1:]:
@@ -192,16 +192,6 @@ def load_frames(
             clip[other] = clip[first]
         on_frame(done, pixels)
     return clip
-
-
-def check_memory(frames: int, height: int, width: int) -> None:
-    """Refuse a clip that cannot fit, before any time is spent on it."""
-    needed, free = frames * height * width * 3 * 4, psutil.virtual_memory().available
-    if needed > free:
-        raise MediaError(
-            f"{frames} frames of {width}x{height} need {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB "
-            "are free. Take fewer frames, for example with a larger n or a shorter range, or make the video smaller."
-        )
 
 
 def name_of(source: Source) -> str:

@@ -7,15 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import psutil
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import MediaError
+from .memory import room_for_clip
 from .pictures import check_clip, not_a_number, parse_color
 
 LARGEST_SIDE = 16384
+SMALLER = "Choose a smaller size or fewer frames, or close other programs."
 # So many rows of the weights are multiplied at a time: enough to keep the processor busy, few enough that the zeros
 # beside a filter's narrow band cost little.
 BLOCK = 64
@@ -112,9 +113,8 @@ def resize(
     mask[room.rows, room.columns] = 0
     if (new_width, new_height) == (width, height) and not mask.any():
         return clip.float(), mask.expand(frames, -1, -1)
-    _check_memory(frames * new_height * new_width * channels * 4, clip.device)
+    resized = room_for_clip(frames, new_height, new_width, channels, remedy=SMALLER, device=clip.device)
     resample = _Resampler(room, options.filter, clip.device)
-    resized = torch.empty(frames, new_height, new_width, channels, device=clip.device)
     for index, frame in enumerate(clip):
         if frame.isnan().any():
             raise not_a_number(index)
@@ -243,14 +243,3 @@ def _to_size(frame: Tensor, width: int, height: int, fit: Literal["stretch", "co
     options = ResizeOptions(width=width, height=height, fit=fit)
     room = _Room.of(frame.shape[1], frame.shape[0], width, height, options)
     return _Resampler(room, filter, frame.device)(frame)
-
-
-def _check_memory(needed_bytes: int, device: torch.device) -> None:
-    if device.type != "cpu":  # there the allocator knows, and ComfyUI makes room
-        return
-    free_bytes = psutil.virtual_memory().available
-    if needed_bytes > free_bytes:
-        raise MediaError(
-            f"The resized clip would take {needed_bytes / 2**30:.1f} GiB, but {free_bytes / 2**30:.1f} GiB of memory "
-            "are free. Choose a smaller size or fewer frames, or close other programs."
-        )

@@ -95,16 +95,17 @@ def _extract(video: Any, file: str, rule: Rule, extent: Extent) -> Extraction:
     if video is None and file == NO_FILE:
         raise ValueError("There is no video to take frames from. Connect one to video, or choose a file.")
     source = host_video.source_of(video) if video is not None else host_video.Source(str(folders.resolve_input(file)))
+    on_frame = watch(pictures=False)
     if source is None:
         clip = host_video.components_of(video)
-        return extract_from_clip(clip.images, clip.frame_rate, clip.audio, rule, extent)
+        return extract_from_clip(clip.images, clip.frame_rate, clip.audio, rule, extent, on_frame=on_frame)
     return extract_from_file(
         source.file,
         rule,
         extent,
         start_seconds=source.start_seconds,
         duration_seconds=source.duration_seconds,
-        on_frame=watch(pictures=False),
+        on_frame=on_frame,
     )
 
 

@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-import psutil
-import torch
 from torch import Tensor
+
+from ..media.memory import room_for_clip
 
 SMALLEST_SIDE = 16
 LARGEST_SEED = 2**64 - 1
@@ -41,11 +41,5 @@ class ClipOptions:
 
 def empty_clip(options: ClipOptions) -> Tensor:
     """Room for an (f h w c) clip, refused with a sentence where the memory does not hold it."""
-    shape = (options.frames, options.height, options.width, 3)
-    needed, free = math.prod(shape) * torch.float32.itemsize, psutil.virtual_memory().available
-    if needed > free:
-        raise ValueError(
-            f"{options.frames} frames of {options.width} x {options.height} pixels take {needed / 2**30:.1f} GiB, and "
-            f"{free / 2**30:.1f} GiB are free. Ask for fewer seconds, a lower rate or a smaller picture."
-        )
-    return torch.empty(shape)
+    remedy = "Ask for fewer seconds, a lower rate or a smaller picture."
+    return room_for_clip(options.frames, options.height, options.width, remedy=remedy)

@@ -168,7 +168,7 @@ def test_more_frames_than_memory_holds_are_refused_before_any_is_read(make_clip,
     monkeypatch.setattr(reading, "read_frames", lambda *a: pytest.fail("it began to read"))
     path = make_clip()
 
-    with pytest.raises(MediaError, match=r"need [\d.]+ GiB of memory, and [\d.]+ GiB are free"):
+    with pytest.raises(MediaError, match=r"take [\d.]+ GiB of memory, and [\d.]+ GiB are free"):
         load_frames(path, [0] * 10_000_000, probe(path))
 
 

@@ -261,7 +261,7 @@ def test_a_side_that_would_grow_beyond_all_is_refused():
 def test_more_than_the_memory_holds_is_refused_before_any_work(monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2**30))
 
-    with pytest.raises(MediaError, match=r"would take 3\.0 GiB, but 1\.0 GiB of memory are free"):
+    with pytest.raises(MediaError, match=r"take 3\.0 GiB of memory, and 1\.0 GiB are free"):
         resize(torch.zeros(1, 2, 2, 3), ResizeOptions(width=16384, height=16384))
 
 

@@ -34,7 +34,7 @@ def test_a_wrong_option_is_refused_with_its_value(wrong, sentence):
 def test_a_clip_that_no_memory_holds_is_refused_before_any_is_taken():
     options = ClipOptions(seconds=3600, width=16384, height=16384)
 
-    with pytest.raises(ValueError, match=r"86400 frames of 16384 x 16384 pixels take 259200\.0 GiB, and .* are free"):
+    with pytest.raises(ValueError, match=r"86400 frames of 16384x16384 take 259200\.0 GiB of memory, and .* are free"):
         empty_clip(options)
 
 
