@@ -155,7 +155,9 @@ class SaveFrames(io.ComfyNode):
         files = write_frames(path, to_bytes(images), options, metadata(cls), watch(len(images), pictures=False))
         subfolder = _inside_output(target.subfolder, path)
         some = [files[at] for at in spread(len(files), min(len(files), MOST_FRAMES))]
-        return io.NodeOutput(subfolder, ui=_shown(subfolder, some))
+        # The node shows some of many; "files" names all of them for those who fetch what was saved.
+        saved = _shown(subfolder, files).as_dict()["images"]
+        return io.NodeOutput(subfolder, ui={**_shown(subfolder, some).as_dict(), "files": saved})
 
 
 def _format_of(choice: dict[str, Any] | None) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def test_frames_are_saved_in_a_new_folder_with_the_workflow(output):
     with Image.open(output / names[2]) as image:
         assert json.loads(image.text["prompt"]) == METADATA["prompt"]
         assert json.loads(image.text["workflow"]) == METADATA["extra_pnginfo"]["workflow"]
-    assert saved.ui.as_dict()["images"][1] == {
+    assert saved.ui["images"][1] == {
         "filename": "frame_00001.png",
         "subfolder": "run/frames_00001",
         "type": "output",
@@ -102,8 +102,9 @@ def test_frames_keep_the_numbers_of_their_source(output):
 def test_no_more_are_shown_than_a_browser_bears():
     saved = save_frames(clip(200))
 
-    shown = [int(re.search(r"\d+", result["filename"])[0]) for result in saved.ui.as_dict()["images"]]
+    shown = [int(re.search(r"\d+", result["filename"])[0]) for result in saved.ui["images"]]
     assert len(shown) == 48 and shown == sorted(set(shown))
+    assert len(saved.ui["files"]) == 200  # though all are named, for who fetches them
 
 
 @pytest.mark.parametrize(
