@@ -15,6 +15,9 @@ from .server import ComfyServer, Ran
 PICTURES = (".png", ".webp", ".gif", ".jpg", ".jpeg")
 # Written by the library that wrote the file, or told of the run: the prompt is compared by the run itself.
 OTHER_TAGS = {"encoder", "prompt", "workflow"}
+# Two runs of ComfyUI itself encode the same frames in slightly different ways, depending on what lay in memory before;
+# in one process, both of us make the same of them. Out of 255; a wrong color matrix or range is off by far more.
+ENCODER_NOISE = 2.0
 
 
 def assert_equal_results(comfyui: ComfyServer, there: Ran, here: RunResult, folder: Path) -> None:
@@ -51,9 +54,9 @@ def assert_equal_files(ours: Path, theirs: Path, what: str) -> None:
     assert len(our_arrays) == len(their_arrays), what
     for index, (one, other) in enumerate(zip(our_arrays, their_arrays, strict=True)):
         assert one.shape == other.shape, f"{what}, piece {index}"
-        assert (one == other).all(), (
-            f"{what}, piece {index}: differs by up to {np.abs(one - other.astype(float)).max()}"
-        )
+        off = np.abs(one - other.astype(float)).mean()
+        encoded_picture = ours.suffix not in PICTURES and one.dtype in (np.uint8, np.uint16)
+        assert off <= (ENCODER_NOISE if encoded_picture else 0), f"{what}, piece {index}: off by {off} on average"
 
 
 def _read_pictures(path: Path) -> tuple[list[Any], list[np.ndarray]]:

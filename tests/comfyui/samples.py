@@ -14,7 +14,6 @@ def make_samples(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(0)
     _make_pictures(folder, noise)
-    # At other widths than these, two runs of ComfyUI itself may encode the same frames in two ways.
     _make_clip(folder / "clip.mp4", noise, (128, 80), 30, Fraction(10), "libx264", "yuv420p")
     _make_clip(folder / "deep.mkv", noise, (64, 48), 24, Fraction(24000, 1001), "libx264", "yuv420p10le")
     _make_clip(folder / "web.webm", noise, (64, 64), 12, Fraction(12), "libvpx-vp9", "yuv420p")

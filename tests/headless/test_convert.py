@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from zoetrope.headless import registry
 from zoetrope.headless.convert import one_of_the_choices, to_prompt, widget_values
 from zoetrope.headless.errors import WorkflowError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 GRAPHS = sorted((GOLDEN / "convert").glob("*.json"))
+SHIPPED = sorted((Path(__file__).parents[2] / "workflows").glob("*.json"))
 CORE = json.loads((GOLDEN / "object_info_core.json").read_text())
 
 
@@ -24,6 +26,13 @@ def test_a_graph_becomes_what_the_frontend_makes_of_it(path):
     expected = json.loads((path.parent / "api" / path.name).read_text())
 
     assert to_prompt(json.loads(path.read_text()), CORE) == expected
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_graph_becomes_the_prompt_that_ships_with_it(path):
+    expected = json.loads((path.parent / "api" / path.name).read_text(encoding="utf-8"))
+
+    assert to_prompt(json.loads(path.read_text(encoding="utf-8")), registry.definitions()) == expected
 
 
 def test_values_may_be_saved_by_name():
