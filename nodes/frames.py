@@ -1,12 +1,13 @@
 """Taking frames out of a video."""
 
-from typing import Any
+from typing import Any, cast
 
 from ..host import folders, io
 from ..host import video as host_video
 from ..media.extraction import Extraction, extract_from_clip, extract_from_file
 from ..media.rates import FASTEST, SLOWEST
 from ..media.selection import AtRate, EveryNth, Extent, FrameRange, Listed, Rule, SecondsRange, Spread, WholeClip
+from ..media.sound import Sound
 from . import previews
 from .watching import watch
 
@@ -98,7 +99,8 @@ def _extract(video: Any, file: str, rule: Rule, extent: Extent) -> Extraction:
     on_frame = watch(pictures=False)
     if source is None:
         clip = host_video.components_of(video)
-        return extract_from_clip(clip.images, clip.frame_rate, clip.audio, rule, extent, on_frame=on_frame)
+        sound = cast(Sound | None, clip.audio)
+        return extract_from_clip(clip.images, clip.frame_rate, sound, rule, extent, on_frame=on_frame)
     return extract_from_file(
         source.file,
         rule,

@@ -129,12 +129,13 @@ class SaveFrames(io.ComfyNode):
                     ],
                     tooltip="PNG keeps every pixel and transparency; JPEG is smaller and faster.",
                 ),
+                # Not force_input: the frontend counts such a one among the saved values, and then loses the quality.
                 io.String.Input(
                     "indices",
+                    default="",
                     optional=True,
-                    force_input=True,
-                    tooltip="Numbers for the files, such as the indices of Extract Frames. Without them the files are "
-                    "counted from 0.",
+                    tooltip="Numbers for the files: connect the indices of Extract Frames, or write 0, 10, 20. Empty "
+                    "counts from 0.",
                 ),
             ],
             outputs=[
