@@ -72,6 +72,8 @@ CODECS = {
     "vp9": Codec("libvpx-vp9", 63, (("deadline", "good"), ("cpu-used", "4"), ("row-mt", "1"))),
     "av1": Codec("libsvtav1", 63),
 }
+# With smaller pictures some versions of SVT-AV1 fail, and others never come back.
+SMALLEST_AV1_SIDE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,14 +145,18 @@ class _PictureTrack:
     ):
         self.height, self.width = shape[:2]
         self.output, self.codec, self.rate, self.frames = output, codec, rate, 0
+        if codec == "av1" and min(self.height, self.width) < SMALLEST_AV1_SIDE:
+            raise MediaError(
+                f"The clip is {self.width}x{self.height}, but AV1 is written from {SMALLEST_AV1_SIDE} pixels a side. "
+                "Choose another codec, or enlarge the clip."
+            )
         try:
             self.stream = cast(VideoStream, output.add_stream(CODECS[codec].encoder, rate=rate))
         except ValueError as error:
             raise MediaError(f"This build of FFmpeg cannot write {codec}: {error}. Choose another codec.") from error
         multiple = 2 if options.pixel_format == "yuv420p" else 1
-        smallest = 4 if codec == "av1" else multiple  # SVT-AV1 takes nothing smaller
-        self.stream.width = max(smallest, math.ceil(self.width / multiple) * multiple)
-        self.stream.height = max(smallest, math.ceil(self.height / multiple) * multiple)
+        self.stream.width = math.ceil(self.width / multiple) * multiple
+        self.stream.height = math.ceil(self.height / multiple) * multiple
         self.stream.pix_fmt = options.pixel_format
         self.stream.options = {**dict(CODECS[codec].options), **_quality(codec, options.crf)}
         context = self.stream.codec_context

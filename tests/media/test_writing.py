@@ -19,7 +19,7 @@ class Cancelled(BaseException):
     """As ComfyUI's: not an Exception."""
 
 
-def flat(color, frames=3, width=64, height=48):
+def flat(color, frames=3, width=80, height=64):
     return [np.full((height, width, 3), color, np.uint8)] * frames
 
 
@@ -32,6 +32,13 @@ def stream_facts(path):
         stream = file.streams.video[0]
         context = stream.codec_context
         return stream.codec.canonical_name, (context.width, context.height), context.pix_fmt, stream.average_rate
+
+
+def first_picture(path):
+    """The first frame by the matrix of BT.709, which an older PyAV does not read from the tags."""
+    with av.open(str(path)) as file:
+        frame = next(file.decode(video=0)).reformat(format="rgb24", src_colorspace="ITU709")
+        return frame.to_ndarray().astype(int)
 
 
 def starts_of_frames(path):
@@ -68,7 +75,7 @@ def tone(seconds, channels=1, sample_rate=48000):
 def test_each_container_takes_its_codecs(tmp_path, suffix, codec, expected, played):
     path = write_video(tmp_path / f"clip{suffix}", flat((200, 60, 30), 5), 24, VideoOptions(codec=codec))
 
-    assert stream_facts(path) == (expected, (64, 48), "yuv420p", 24)
+    assert stream_facts(path) == (expected, (80, 64), "yuv420p", 24)
     assert len(played(path)) == 5
     assert starts_of_frames(path) == pytest.approx([index / 24 for index in range(5)], abs=0.001)
 
@@ -94,7 +101,7 @@ def test_luma_and_chroma_are_what_bt709_says(tmp_path, color):
     with av.open(str(path)) as file:
         planes = next(file.decode(video=0)).to_ndarray().reshape(-1)
 
-    got = planes[0], planes[64 * 48], planes[64 * 48 * 5 // 4]
+    got = planes[0], planes[80 * 64], planes[80 * 64 * 5 // 4]
     assert np.abs(np.subtract(got, expected, dtype=float)).max() <= 1
 
 
@@ -112,18 +119,14 @@ def test_an_odd_side_is_padded_by_its_edge(tmp_path, suffix, width, height, play
     assert np.abs(pixels[:, -1] - pixels[:, width - 1]).max() <= 6
 
 
-def test_the_smallest_clip_can_be_av1(tmp_path, played):
-    assert len(played(write_video(tmp_path / "a.webm", flat((1, 2, 3), 2, 1, 1), 24, VideoOptions(codec="av1")))) == 2
-
-
-def test_full_color_keeps_odd_sizes_and_sharp_color(tmp_path, played):
+def test_full_color_keeps_odd_sizes_and_sharp_color(tmp_path):
     picture = np.zeros((31, 33, 3), np.uint8)
     picture[:, ::2, 0] = 255
 
     path = write_video(tmp_path / "a.mp4", [picture], 24, VideoOptions(pixel_format="yuv444p", crf=1))
 
     assert stream_facts(path)[1:3] == ((33, 31), "yuv444p")
-    assert np.abs(played(path)[0].astype(int) - picture).max() <= 8
+    assert np.abs(first_picture(path) - picture).max() <= 8
 
 
 @pytest.mark.parametrize("codec, suffix", [("h264", ".mp4"), ("vp9", ".webm"), ("av1", ".webm")])
@@ -263,10 +266,10 @@ def test_frames_are_taken_one_by_one_and_told(tmp_path):
     assert told == [(done, done) for done in range(1, 6)]
 
 
-def test_alpha_is_left_out(tmp_path, played):
+def test_alpha_is_left_out(tmp_path):
     rgba = np.full((16, 16, 4), (200, 100, 50, 0), np.uint8)
 
-    assert np.abs(played(write_video(tmp_path / "a.mp4", [rgba], 24))[0].astype(int) - (200, 100, 50)).max() <= 4
+    assert np.abs(first_picture(write_video(tmp_path / "a.mp4", [rgba], 24)) - (200, 100, 50)).max() <= 4
 
 
 def fail_at(done, error):
@@ -293,6 +296,7 @@ REFUSED = {
     "holds no h264": dict(name="a.webm", options=VideoOptions(codec="h264")),
     "a.avi does not end": dict(name="a.avi"),
     "a does not end": dict(name="a"),
+    "AV1 is written from 64": dict(frames=flat((1, 2, 3), 2, 63, 64), options=VideoOptions(codec="av1")),
     "The encoder refused": dict(frames=[np.zeros((2, 40000, 3), np.uint8)]),
 } | {sentence: dict(sound=sound) for sentence, sound in BAD_SOUNDS.items()}
 
