@@ -37,7 +37,9 @@ def stream_facts(path):
 def first_picture(path):
     """The first frame by the matrix of BT.709, which an older PyAV does not read from the tags."""
     with av.open(str(path)) as file:
-        frame = next(file.decode(video=0)).reformat(format="rgb24", src_colorspace="ITU709")
+        frame = next(file.decode(video=0))
+        # It converts between matrices only where they differ, although the one of RGB means nothing.
+        frame = frame.reformat(format="rgb24", src_colorspace="ITU709", dst_colorspace="ITU601")
         return frame.to_ndarray().astype(int)
 
 
