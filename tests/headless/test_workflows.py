@@ -1,0 +1,177 @@
+"""The workflows that ship: both formats say the same, and each makes what it promises, at a small size."""
+
+import itertools
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from zoetrope.headless.command import shipped_workflows
+from zoetrope.headless.registry import definitions
+from zoetrope.headless.runner import run_workflow
+from zoetrope.headless.workflow import load_workflow
+from zoetrope.media.reading import load_frames, probe
+from zoetrope.media.sound import read_sound
+
+WORKFLOWS = shipped_workflows()
+SMALL = {"Toy World Clip.width": 64, "Toy World Clip.height": 36}
+every_workflow = pytest.mark.parametrize("path", WORKFLOWS.values(), ids=WORKFLOWS.keys())
+
+
+@pytest.fixture(autouse=True)
+def empty_folders(tmp_path, monkeypatch):
+    """Combos list the files of the input folder, so there must be none."""
+    monkeypatch.chdir(tmp_path)
+
+
+def run(name, output, **settings):
+    """Run a workflow; gives its files by their place in the output folder."""
+    files = run_workflow(WORKFLOWS[name], overrides=SMALL | settings, output=output).files
+    return {file.relative_to(output).as_posix(): file for file in files}
+
+
+def gif(path):
+    """A GIF's (f h w c) frames, its seconds, and how often it plays (0 is for ever, None once)."""
+    with Image.open(path) as image:
+        pictures = [
+            (np.asarray(frame.convert("RGB")), frame.info["duration"]) for frame in ImageSequence.Iterator(image)
+        ]
+        return (
+            np.stack([picture for picture, _ in pictures]),
+            sum(ms for _, ms in pictures) / 1000,
+            image.info.get("loop"),
+        )
+
+
+def ticks_in(path):
+    """The seconds at which the ticks of a video's sound start, to a hundredth."""
+    sound = read_sound(path, Fraction(0), probe(path).seconds)
+    loud = np.flatnonzero(sound["waveform"][0, 0].abs().numpy() > 0.1) / sound["sample_rate"]
+    return [round(float(start), 2) for start in loud[np.diff(loud, prepend=-1) > 0.5]]
+
+
+def test_every_workflow_ships_in_both_formats():
+    assert {"video_to_gif", "video_to_frames_folder", "video_to_frames_to_video", "square_to_wide"} <= WORKFLOWS.keys()
+    api = WORKFLOWS["video_to_gif"].parent / "api"
+    assert {path.stem for path in api.glob("*.json")} == set(WORKFLOWS)
+
+
+@every_workflow
+def test_the_api_file_is_the_graph_converted(path):
+    """workflows/api is what ComfyUI's own frontend exported."""
+    prompt = json.loads((path.parent / "api" / path.name).read_text(encoding="utf-8"))
+
+    assert load_workflow(path, definitions()).prompt == prompt
+
+
+@every_workflow
+def test_no_node_needs_a_file_that_a_user_lacks(path):
+    graph = json.loads(path.read_text(encoding="utf-8"))
+    loaders = [node for node in graph["nodes"] if node["type"].startswith("Load")]
+
+    assert [node["type"] for node in loaders] == ["LoadVideo"]
+    assert all(
+        node["mode"] == 4 and not node.get("widgets_values") and not node["outputs"][0]["links"] for node in loaders
+    )
+
+
+@every_workflow
+def test_nodes_stand_in_reading_order_and_do_not_overlap(path):
+    graph = json.loads(path.read_text(encoding="utf-8"))
+    title = 30  # pixels, above a node's place
+    boxes = {
+        node["id"]: (*node["pos"], node["size"][0], 0 if node["flags"].get("collapsed") else node["size"][1])
+        for node in graph["nodes"]
+    }
+
+    for _, origin, _, target, _, _ in graph["links"]:
+        assert boxes[origin][0] <= boxes[target][0]
+    for first, (x, y, width, height) in boxes.items():
+        for second, (left, top, _, _) in boxes.items():
+            if first != second and y <= top and x <= left < x + width:
+                assert top - title >= y + height
+
+
+@every_workflow
+def test_a_note_explains_the_graph_and_the_swap(path):
+    graph = json.loads(path.read_text(encoding="utf-8"))
+    notes = " ".join(node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote")
+
+    assert len(graph["groups"]) >= 3
+    for word in ("Load Video", "Toy World Clip", "Ctrl+B", "Extract Frames"):
+        assert word in notes
+
+
+@every_workflow
+def test_a_small_thumbnail_shows_the_result(path):
+    thumbnail = path.with_suffix(".jpg")
+
+    assert thumbnail.stat().st_size < 100_000
+    with Image.open(thumbnail) as image:
+        assert image.size == (768, 432)
+        assert np.asarray(image).std() > 20  # it is not one colour
+
+
+def test_video_to_gif_makes_a_gif_that_plays_and_a_video_with_sound(tmp_path):
+    files = run("video_to_gif", tmp_path, **{"Resize Frames.width": 48})
+
+    assert set(files) == {"zoetrope/clip_00001_.gif", "zoetrope/source_00001_.mp4"}
+    frames, seconds, loop = gif(files["zoetrope/clip_00001_.gif"])
+    assert frames.shape == (48, 27, 48, 3)  # twelve a second
+    assert seconds == pytest.approx(4, abs=0.02)
+    assert loop == 0
+    assert all((one != next_one).any() for one, next_one in itertools.pairwise(frames))
+    facts = probe(files["zoetrope/source_00001_.mp4"])
+    assert (facts.width, facts.height, facts.frames, facts.seconds) == (64, 36, 96, 4)
+    assert ticks_in(files["zoetrope/source_00001_.mp4"]) == [0, 1, 2, 3]
+
+
+def test_video_to_frames_folder_makes_a_picture_of_every_tenth_frame(tmp_path):
+    files = run("video_to_frames_folder", tmp_path)
+
+    assert list(files) == [f"zoetrope/frames_00001/frame_{number:05}.png" for number in range(0, 96, 10)]
+    pictures = [np.asarray(Image.open(path)) for path in files.values()]
+    assert {picture.shape for picture in pictures} == {(36, 64, 3)}
+    assert (pictures[0] != pictures[1]).any()
+
+
+def test_video_to_frames_to_video_keeps_the_time_of_picture_and_sound(tmp_path):
+    files = run("video_to_frames_to_video", tmp_path, **{"Resize Frames.width": 32, "Resize Frames.height": 32})
+
+    assert set(files) == {"zoetrope/square_00001_.mp4"}
+    (path,) = files.values()
+    facts = probe(path)
+    assert (facts.width, facts.height, facts.frames, facts.timeline.rate) == (32, 32, 36, 12)
+    assert facts.seconds == 3  # of second 1 to second 4
+    assert ticks_in(path) == [0, 1, 2]
+    frames = load_frames(path, range(36), facts)
+    assert (frames[1:] - frames[:-1]).abs().amax(dim=(1, 2, 3)).gt(0.05).all()
+
+
+def test_square_to_wide_cuts_one_and_blurs_the_edges_of_the_other(tmp_path):
+    small = {f"{title}.{side}": size for title in ("Cover: cut to fit", "Pad: blurred edges") for side, size in
+             (("width", 64), ("height", 36))}  # fmt: skip
+    files = run("square_to_wide", tmp_path, **{"Toy World Clip.height": 64}, **small)
+
+    assert set(files) == {"zoetrope/wide_cover_00001_.gif", "zoetrope/wide_blurred_00001_.gif"}
+    for path in files.values():
+        frames, seconds, loop = gif(path)
+        assert frames.shape == (36, 36, 64, 3)
+        assert seconds == pytest.approx(36 * 95 / 35 / 24, abs=0.02)  # 95 steps of 1/24 s in 35
+        assert loop == 0
+    blurred, _, _ = gif(files["zoetrope/wide_blurred_00001_.gif"])
+    steps = np.abs(np.diff(blurred.astype(int), axis=1)).mean(axis=(0, 1, 3))  # by column, down the picture
+    assert steps[:12].mean() < steps[20:44].mean() / 2
+
+
+def test_a_workflow_run_from_its_api_file_makes_the_same_pixels(tmp_path):
+    both = [run_workflow(path, overrides=SMALL, output=tmp_path / name).files for name, path in (
+        ("ui", WORKFLOWS["video_to_gif"]), ("api", WORKFLOWS["video_to_gif"].parent / "api" / "video_to_gif.json"),
+    )]  # fmt: skip
+
+    assert [Path(file).read_bytes() for file in both[0] if file.suffix == ".gif"] == [
+        Path(file).read_bytes() for file in both[1] if file.suffix == ".gif"
+    ]
