@@ -28,6 +28,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import PictureType, VideoFrame
+from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 from torch import Tensor
 
@@ -41,6 +42,8 @@ Source = str | os.PathLike[str] | BytesIO
 # HEVC is not among them: there the mark holds within one temporal layer only.
 CODECS_WITH_SKIPPABLE_FRAMES = {"h264", "mpeg1video", "mpeg2video", "vp9"}
 PREDICTED = {PictureType.P, PictureType.B}
+# The matrices that files name by number (ITU-T H.273); what names none is taken for BT.601, as players do.
+MATRICES, BT601 = {1, 4, 7, 9}, 5
 # These name other files, on this machine or elsewhere, to be read in their place.
 PLAYLISTS = {"hls", "concat", "dash", "sdp", "rtsp", "imf"}
 FEWER_FRAMES = "Take fewer, for example with a larger n or a shorter range, or make the video smaller."
@@ -209,7 +212,7 @@ def open_media(source: Source) -> Iterator[InputContainer]:
     else:
         file = _existing(Path(source))
     try:
-        with av.open(file, options={"protocol_whitelist": "file"} if isinstance(file, str) else {}) as container:
+        with av.open(file, container_options={"protocol_whitelist": "file"} if isinstance(file, str) else {}) as container:
             if set(container.format.name.split(",")) & PLAYLISTS:
                 raise MediaError(
                     f"{name} is a playlist that names other files, and those are not followed. Give the video itself."
@@ -424,6 +427,15 @@ def _undecodable(name: str, number: int) -> MediaError:
 
 
 def _upright(frame: VideoFrame) -> np.ndarray:
-    pixels = frame.to_ndarray(format="rgb24")
+    # Both ends are named because PyAV before 17 takes no notice of what the frame says, and converts only between two.
+    matrix = int(frame.colorspace) if int(frame.colorspace) in MATRICES else BT601
+    spread = int(frame.color_range) or ColorRange.MPEG.value
+    pixels = frame.to_ndarray(
+        format="rgb24",
+        src_colorspace=matrix,
+        dst_colorspace=BT601,
+        src_color_range=spread,
+        dst_color_range=ColorRange.JPEG.value,
+    )
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels

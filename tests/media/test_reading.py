@@ -113,21 +113,24 @@ def test_a_clip_that_asks_to_be_turned_is_turned(degrees, make_clip, played):
     assert np.array_equal(pixels, upright)
 
 
-def test_colours_come_back_as_they_were_tagged(tmp_path):
-    red = np.zeros((64, 64, 3), np.uint8)
-    red[...] = (200, 40, 30)
+@pytest.mark.parametrize("matrix", [1, 2, 6, 9], ids=["BT.709", "not said", "BT.601", "BT.2020"])
+@pytest.mark.parametrize("spread", [1, 2], ids=["limited", "full"])
+def test_colours_come_back_as_they_were_tagged(matrix, spread, tmp_path):
+    brick = np.full((64, 64, 3), (200, 100, 50), np.uint8)
     path = tmp_path / "tagged.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=5, options={"crf": "1"})
-        stream.width = stream.height = 64
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.colorspace = 1
-        frame = av.VideoFrame.from_ndarray(red, "rgb24").reformat(format="yuv420p", dst_colorspace=1)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = matrix, spread
+        meant = 5 if matrix in (2, 6) else matrix  # BT.601 has another number for converting
+        frame = av.VideoFrame.from_ndarray(brick, "rgb24").reformat(
+            format="yuv420p", src_colorspace=5, dst_colorspace=meant, src_color_range=2, dst_color_range=spread
+        )
         container.mux([*stream.encode(frame), *stream.encode(None)])
 
     ((_, pixels),) = read_frames(path, [0])
 
-    assert np.abs(pixels.astype(int) - red).max() <= 3
+    assert np.abs(pixels.astype(int) - brick).max() <= 4
 
 
 def test_frames_cut_away_by_an_edit_list_are_not_counted(make_clip, tmp_path):
