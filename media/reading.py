@@ -211,8 +211,9 @@ def open_media(source: Source) -> Iterator[InputContainer]:
         file: str | BytesIO = source
     else:
         file = _existing(Path(source))
+    local_only = {"protocol_whitelist": "file"} if isinstance(file, str) else {}
     try:
-        with av.open(file, container_options={"protocol_whitelist": "file"} if isinstance(file, str) else {}) as container:
+        with av.open(file, container_options=local_only) as container:
             if set(container.format.name.split(",")) & PLAYLISTS:
                 raise MediaError(
                     f"{name} is a playlist that names other files, and those are not followed. Give the video itself."
