@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..host import folders, io, metadata, standin_video, ui
 from ..host.folders import Numbered
+from ..host.opening import Unreadable
 from ..media.files import written_beside
 
 LARGEST_SIDE = 16384
@@ -230,8 +231,10 @@ def load_image(path: Path) -> tuple[Tensor, Tensor]:
     """A picture, or the frames of an animated one, as (f h w 3) in 0..1, and its (f h w) mask: 1 is transparent."""
     try:
         components = standin_video.VideoFromFile(str(path)).get_components()
-    except standin_video.UNREADABLE as error:
-        raise ValueError(f"{path.name} is not a picture that can be read ({error}). Choose another file.") from error
+    except Unreadable as error:
+        raise ValueError(
+            f"{path.name} is not a picture that can be read, or it is damaged. Choose another file."
+        ) from error
     if len(components.images) == 0:
         return _load_by_pillow(path)  # animated WebP is the one kind that FFmpeg opens and cannot decode
     empty = torch.zeros(len(components.images), EMPTY_MASK_SIDE, EMPTY_MASK_SIDE)

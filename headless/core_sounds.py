@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..host import folders, io, metadata, ui
-from ..host.standin_video import UNREADABLE
+from ..host.opening import open_local
 from ..media.files import written_beside
 from .core_pictures import check_file
 
@@ -82,15 +82,12 @@ NODES: list[type[io.ComfyNode]] = [LoadAudio, SaveAudio, PreviewAudio]
 
 
 def load_audio(path: Path) -> Audio:
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise ValueError(f"{path.name} has no sound. Choose a file that has.")
-            stream = container.streams.audio[0]
-            pieces = [_planar(frame, stream.channels) for frame in container.decode(stream)]
-            rate = stream.codec_context.sample_rate
-    except UNREADABLE as error:
-        raise ValueError(f"{path.name} is not a sound that can be read ({error}). Choose another file.") from error
+    with open_local(str(path)) as container:
+        if not container.streams.audio:
+            raise ValueError(f"{path.name} has no sound. Choose a file that has.")
+        stream = container.streams.audio[0]
+        pieces = [_planar(frame, stream.channels) for frame in container.decode(stream)]
+        rate = stream.codec_context.sample_rate
     if not pieces:
         raise ValueError(f"{path.name} has a sound track, but nothing in it. Choose another file.")
     return {"waveform": _in_floats(torch.cat(pieces, dim=1))[None], "sample_rate": rate}

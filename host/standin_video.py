@@ -9,8 +9,10 @@ import io
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, cast
 
 import av
@@ -19,13 +21,13 @@ import torch
 from av.container import InputContainer
 from torch import Tensor
 
+from .opening import name_of, open_local
+
 File = str | io.BytesIO
 
 # The formats that are decoded to 8-bit RGB; all others go through float, which keeps what 8 bits would round off.
 BYTE_FORMATS = ("yuvj420p", "yuvj422p", "yuvj444p", "rgb24", "rgba", "pal8")
 COLOR_SPACES = {1: "sRGB", 13: "sRGB", 18: "HDR", 16: "HDR PQ"}  # by FFmpeg's number of the transfer characteristic
-UNREADABLE = (av.error.FFmpegError, OSError)
-"""What opening and decoding a file raises where the file is damaged, or something else than its name says."""
 ALIGNMENT = 32  # the scaler reads past a line's end where its length is no multiple of this
 
 
@@ -123,8 +125,8 @@ class VideoFromFile(Video):
         trimmed = VideoFromFile(self._file, start_time=start_time + self._start_time, duration=duration)
         return None if strict_duration and trimmed.get_duration() < duration else trimmed
 
-    def _opened(self) -> InputContainer:
-        return av.open(self.get_stream_source(), mode="r")
+    def _opened(self) -> AbstractContextManager[InputContainer]:
+        return open_local(self.get_stream_source())
 
     def _whole_duration(self) -> float:
         with self._opened() as container:
@@ -133,7 +135,7 @@ class VideoFromFile(Video):
             stream = video_stream(container)
             frames = stream.frames or sum(1 for _ in container.decode(stream))
             if not frames or not stream.average_rate:
-                raise ValueError(f"{self._file} does not say how long it is. Convert it to MP4 first.")
+                raise ValueError(f"{name_of(self._file)} does not say how long it is. Convert it to MP4 first.")
             return float(frames / stream.average_rate)
 
 
@@ -177,7 +179,8 @@ class VideoFromComponents(Video):
 
 def video_stream(container: InputContainer) -> av.VideoStream:
     if not container.streams.video:
-        raise ValueError(f"{container.name} has no picture, only {_other_streams(container)}. Choose a video file.")
+        name = Path(container.name).name
+        raise ValueError(f"{name} has no picture, only {_other_streams(container)}. Choose a video file.")
     return container.streams.video[0]
 
 

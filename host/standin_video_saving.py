@@ -19,6 +19,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
 from torch import Tensor
 
 from . import standin_video
+from .opening import open_local
 
 ENCODERS = {"h264": "h264", "av1": "libsvtav1"}
 MUXERS = {"mp4": "mp4", "mkv": "matroska", "webm": "webm"}
@@ -73,7 +74,7 @@ def save_components(video: standin_video.Video, target: Path | BytesIO, encoding
     depth = max(video.get_bit_depth(), 10 if color in HDR else 8)
     components = video.get_components()
     images, sound = components.images, components.audio
-    rate = Fraction(round(components.frame_rate * 1000), 1000)
+    rate = _stored_rate(components.frame_rate)
     _refuse_odd_sides(images.shape[2], images.shape[1], encoding)
     with _opened(target, encoding) as output:
         stream = output.add_stream(ENCODERS[encoding.codec], rate=rate, options=encoding.encoder_options())
@@ -86,6 +87,16 @@ def save_components(video: standin_video.Video, target: Path | BytesIO, encoding
         output.mux(stream.encode(None))
         if voice:
             voice.speak()
+
+
+def _stored_rate(frames_per_second: Fraction) -> Fraction:
+    """To thousandths, as ComfyUI stores it."""
+    rate = Fraction(round(frames_per_second * 1000), 1000)
+    if rate <= 0:
+        raise ValueError(
+            f"{float(frames_per_second):g} frames per second is too slow for a video file. Choose 0.001 or more."
+        )
+    return rate
 
 
 def _opened(target: Path | BytesIO, encoding: Encoding, source_tags: dict[str, str] | None = None) -> OutputContainer:
@@ -168,7 +179,7 @@ class _Voice:
 
 
 def _save_file(video: standin_video.VideoFromFile, path: Path, encoding: Encoding) -> None:
-    with av.open(video.get_stream_source(), mode="r") as container:
+    with open_local(video.get_stream_source()) as container:
         stream = standin_video.video_stream(container)
         color = standin_video.color_space(stream)
         if color and encoding.color_space not in (None, color):
@@ -247,7 +258,8 @@ class _Recoder:
         try:
             self._take_packets(source if self._sound else None)
             if self._output is None:
-                raise ValueError(f"{self._container.name} holds no frame that can be decoded in that span of time.")
+                name = Path(self._container.name).name
+                raise ValueError(f"{name} holds no frame that can be decoded in that span of time.")
             self._finish()
         finally:
             if self._output is not None:

@@ -152,7 +152,7 @@ def test_a_file_that_is_something_else_is_told_in_a_sentence(tmp_path):
 
     with pytest.raises(ValueError, match=r"a.png is not a picture that can be read"):
         load_image(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"a.wav is not a sound that can be read"):
+    with pytest.raises(ValueError, match=r"a.wav is not a video or sound that can be read"):
         load_audio(tmp_path / "a.wav")
 
 

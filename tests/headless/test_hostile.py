@@ -45,6 +45,23 @@ def from_video(name: str, choose: dict[str, Any] = EVERY_FRAME, extent: dict[str
     }
 
 
+def by_core_nodes(name: str) -> Workflow:
+    return {
+        "1": node("LoadVideo", file=name),
+        "2": node("GetVideoComponents", video=["1", 0]),
+        "3": node("SaveImage", images=["2", 0], filename_prefix="frame"),
+    }
+
+
+def copied(name: str) -> Workflow:
+    settings = {"filename_prefix": "copy", "format": "auto", "format.codec": "auto"}
+    return {"1": node("LoadVideo", file=name), "2": node("SaveVideo", video=["1", 0], **settings)}
+
+
+def from_sound(name: str) -> Workflow:
+    return {"1": node("LoadAudio", audio=name), "2": node("SaveAudio", audio=["1", 0], filename_prefix="sound")}
+
+
 def from_file(name: str) -> Workflow:
     return {"2": node("ZoetropeExtractFrames", file=name, **EVERY_FRAME, **WHOLE_CLIP), "3": saved(["2", 0])}
 
@@ -189,6 +206,19 @@ SENTENCES: dict[str, tuple[Workflow, str]] = {
     "a playlist named as a video": (from_video("list.mp4"), "list.mp4"),
     "a list of other files named as a video": (from_video("concat.mp4"), "concat.mp4"),
     "a video that changes its size": (from_video("sizes.mp4"), "sizes.mp4 changes its size from 32x32 to 64x48"),
+    # the same by ComfyUI's own nodes
+    "core: a text": (by_core_nodes("text.mp4"), "text.mp4 is not a video or sound that can be read"),
+    "core: a video cut off": (by_core_nodes("cut.mp4"), "cut.mp4 is not a video or sound that can be read"),
+    "core: an empty file": (by_core_nodes("empty.mp4"), "empty.mp4 is an empty file"),
+    "core: a playlist": (by_core_nodes("list.mp4"), "list.mp4 is a playlist that names other files"),
+    "core: a list of files": (by_core_nodes("concat.mp4"), "concat.mp4 is a playlist that names other files"),
+    "core: a song": (by_core_nodes("song.mp4"), "song.mp4 has no picture"),
+    "core: a text to copy": (copied("text.mp4"), "text.mp4 is not a video or sound that can be read"),
+    "core: an empty file to copy": (copied("empty.mp4"), "empty.mp4 is an empty file"),
+    "core: a playlist to copy": (copied("list.mp4"), "list.mp4 is a playlist that names other files"),
+    "core: a text as a sound": (from_sound("text.mp4"), "text.mp4 is not a video or sound that can be read"),
+    "core: a playlist as a sound": (from_sound("list.mp4"), "list.mp4 is a playlist that names other files"),
+    "core: a playlist as a picture": (from_picture("list.mp4"), "list.mp4 is a playlist that names other files"),
     # broken pictures
     "a text named as a picture": (from_picture("text.png"), "text.png"),
     "an empty picture": (from_picture("empty.png"), "empty.png"),

@@ -183,3 +183,10 @@ def test_a_file_without_a_picture_says_what_it_has_instead(tmp_path):
 
     with pytest.raises(ValueError, match=r"tone.wav has no picture, only audio. Choose a video file."):
         VideoFromFile(str(tmp_path / "tone.wav")).get_components()
+
+
+def test_a_rate_too_slow_for_a_file_is_told_in_a_sentence(tmp_path):
+    clip = VideoFromComponents(VideoComponents(brightness(2), Fraction(1, 4000)))
+
+    with pytest.raises(ValueError, match="0.00025 frames per second is too slow for a video file"):
+        saving.save(clip, tmp_path / "a.mp4", saving.Encoding())
