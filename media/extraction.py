@@ -3,9 +3,10 @@
 Axes: f frames, h height, w width, c channels; b batch and t samples of sound.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from .errors import MediaError
 from .memory import room_for_clip
 from .reading import FEWER_FRAMES, Source, load_frames, name_of, probe
 from .selection import WHOLE_CLIP, Extent, Rule, Timeline, select
-from .sound import Sound, read_sound
+from .sound import Sound, SoundOnDemand, read_sound
 
 Watch = Callable[[int, int, object], None]
 
@@ -25,7 +26,7 @@ class Extraction:
 
     images: Tensor  # (f h w c) in 0..1
     frames_per_second: Fraction
-    sound: Sound | None
+    sound: Mapping[str, Any] | None  # ComfyUI's AUDIO; of a file, it is decoded when it is first asked for
     numbers: list[int]
 
 
@@ -58,16 +59,19 @@ def extract_from_file(
         lambda done, pixels: on_frame(done, total, pixels),
     )
     cut = facts.timeline.start_of(span.start)
-    sound = read_sound(file, cut + selection.start_seconds, cut + selection.end_seconds, facts.start_seconds)
+    heard = (cut + selection.start_seconds, cut + selection.end_seconds, facts.start_seconds)
     return Extraction(
-        images=images, frames_per_second=selection.frames_per_second, sound=sound, numbers=selection.numbers
+        images=images,
+        frames_per_second=selection.frames_per_second,
+        sound=SoundOnDemand(lambda: read_sound(file, *heard)) if facts.has_sound else None,
+        numbers=selection.numbers,
     )
 
 
 def extract_from_clip(
     images: Tensor,
     frames_per_second: Fraction,
-    sound: Sound | None,
+    sound: Mapping[str, Any] | None,
     rule: Rule,
     extent: Extent = WHOLE_CLIP,
     *,
@@ -93,7 +97,7 @@ def _span(timeline: Timeline, start: Fraction, duration: Fraction) -> range:
     return range(timeline.first_from(start), stop)
 
 
-def _cut(sound: Sound, start: Fraction, end: Fraction) -> Sound:
+def _cut(sound: Mapping[str, Any], start: Fraction, end: Fraction) -> Sound:
     """A span of a sound, with silence where it has ended."""
     rate, waveform = sound["sample_rate"], sound["waveform"]
     first, stop = round(start * rate), round(end * rate)

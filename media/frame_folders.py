@@ -99,8 +99,10 @@ def _named(frames: Iterable[Pixels], options: FramesOptions) -> Iterator[tuple[s
             raise MediaError(f"There are {index} numbers, but more frames. Give each frame one.")
         name = frame_name(options.name, number)
         if name in taken:
-            why = f"both have the number {number}" if NUMBER_TOKEN.search(options.name) else "the name holds no {n}"
-            raise MediaError(f"Frames {taken[name]} and {index} would both be called {name!r}, because {why}.")
+            why = "the name holds no {n}. Put one into it"
+            if NUMBER_TOKEN.search(options.name):
+                why = f"both have the number {number}. Count them instead, without numbers of your own"
+            raise MediaError(f"Frames {taken[name]} and {index} would both be called {name!r}: {why}.")
         taken[name] = index
         yield name + PICTURE_SUFFIXES[options.format], pixels
     if options.numbers is not None and len(options.numbers) != len(taken):

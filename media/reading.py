@@ -127,7 +127,7 @@ def probe(source: Source) -> VideoFacts:
         packets = _packet_facts(container, stream)
         if not packets:
             raise MediaError(f"{name} is a video without a single frame in it. Make or download it again.")
-        if len(packets) < stream.frames:
+        if len(packets) < stream.frames and _reaches_beyond_its_end(container, stream):
             raise MediaError(
                 f"{name} is cut off: it announces {stream.frames} frames, and only {len(packets)} are in the file. "
                 "Copy or download it again."
@@ -182,7 +182,8 @@ def load_frames(
     places: dict[int, list[int]] = {}
     for place, number in enumerate(numbers):
         places.setdefault(number, []).append(place)
-    for done, (number, pixels) in enumerate(read_frames(source, numbers, facts), 1):
+    done = 0
+    for number, pixels in read_frames(source, numbers, facts):
         first, *others = places[number]
         if pixels.shape != clip.shape[1:]:
             raise MediaError(
@@ -193,6 +194,7 @@ def load_frames(
         torch.div(torch.from_numpy(pixels), 255, out=clip[first])
         for other in others:
             clip[other] = clip[first]
+        done += len(places[number])
         on_frame(done, pixels)
     return clip
 
@@ -269,6 +271,12 @@ def _packet_facts(container: InputContainer, stream: VideoStream) -> list[Packet
     ]
 
 
+def _reaches_beyond_its_end(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether a file's index points behind its last byte. Fewer packets alone prove nothing: edits leave some out."""
+    entries = getattr(stream, "index_entries", ())  # PyAV before 15 does not tell
+    return any(entry.pos + entry.size > container.size for entry in entries)
+
+
 def _table(packets: list[PacketFacts], first_shown: int | None) -> FrameTable | None:
     """None where the packets do not name each frame exactly once, or the first of them cannot be decoded."""
     place_of = {packet.stamp: place for place, packet in enumerate(packets) if packet.stamp is not None}
@@ -299,8 +307,9 @@ def _timeline(stamps: list[int], packets: list[PacketFacts], clock: Fraction, st
     ticks = [stamp - stamps[0] for stamp in stamps]
     last_duration = next((packet.duration for packet in packets if packet.stamp == stamps[-1]), 0)
     step = Fraction(ticks[-1], len(ticks) - 1) if len(ticks) > 1 else Fraction(last_duration or _step_ticks(stream))
-    # A container's clock may be coarser than the rate (33, 33, 34 ms), so a frame may lie one tick off its place.
-    steady = all(abs(tick - number * step) <= 1 for number, tick in enumerate(ticks))
+    # A container's clock may round (33, 33, 34 ms), so a frame may lie a tick off its place, if a tick is little.
+    slack = min(Fraction(1), step / 4)
+    steady = all(abs(tick - number * step) <= slack for number, tick in enumerate(ticks))
     if steady:
         return Timeline.steady(len(ticks), _exact_rate(1 / (step * clock), len(ticks), clock, stream))
     end = ticks[-1] + (last_duration or max(1, round(step)))

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
-from math import isfinite
+from math import ceil, floor, isfinite
 
 from .errors import MediaError
-from .rates import exact_rate
+from .rates import SLOWEST, exact_rate
 
 # A time that a float, or a container's clock, put a hair beside a frame's start still means that frame.
 GRACE_SECONDS = Fraction(1, 2000)
@@ -56,11 +56,11 @@ class Timeline:
 
     def shown_at(self, seconds: Fraction) -> int:
         """The number of the frame on screen at a time."""
-        return max(0, bisect_right(self.ticks, (seconds + GRACE_SECONDS) / self.tick_seconds) - 1)
+        return max(0, bisect_right(self.ticks, floor((seconds + GRACE_SECONDS) / self.tick_seconds)) - 1)
 
     def first_from(self, seconds: Fraction) -> int:
         """The number of the first frame that appears at a time or after it."""
-        return bisect_left(self.ticks, (seconds - GRACE_SECONDS) / self.tick_seconds)
+        return bisect_left(self.ticks, ceil((seconds - GRACE_SECONDS) / self.tick_seconds))
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,10 @@ class AtRate:
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """A number of frames spread evenly from the first frame of the range to its last; one alone is the middle one."""
+    """A number of frames spread evenly from the first frame of the range to its last; one alone is the middle one.
+
+    Where the clip's rate varies, they are spread evenly over its time, so that they keep it, and may repeat.
+    """
 
     count: int = 16
 
@@ -178,6 +181,9 @@ class Spread:
         if self.count == 1:
             return [within[(len(within) - 1) // 2]]
         last, steps = len(within) - 1, self.count - 1
+        if timeline.rate is None:
+            start, end = timeline.start_of(within[0]), timeline.start_of(within[last])
+            return [timeline.shown_at(start + (end - start) * n / steps) for n in range(self.count)]
         return [within[(2 * n * last + steps) // (2 * steps)] for n in range(self.count)]  # n * last / steps, rounded
 
     def rate(self, timeline: Timeline, numbers: list[int]) -> Fraction | None:
@@ -253,9 +259,11 @@ def select(timeline: Timeline, rule: Rule, extent: Extent = WHOLE_CLIP) -> Selec
     within = extent.numbers(timeline)
     numbers = rule.choose(timeline, within)
     rate = rule.rate(timeline, numbers) or _time_keeping_rate(timeline, numbers, within)
-    start = timeline.start_of(min(numbers))
+    start, end = timeline.start_of(min(numbers)), timeline.start_of(max(numbers) + 1)
+    if len(numbers) == 1:  # it stands for the whole range
+        start, end = timeline.start_of(within.start), timeline.start_of(within.stop)
     # As long as the frames play at this rate, though no longer than the clip: its sound fits under it then.
-    end = min(max(start + len(numbers) / rate, timeline.start_of(max(numbers) + 1)), timeline.seconds)
+    end = min(max(start + len(numbers) / rate, end), timeline.seconds)
     return Selection(numbers=numbers, frames_per_second=rate, start_seconds=start, end_seconds=end)
 
 
@@ -263,7 +271,7 @@ def _time_keeping_rate(timeline: Timeline, numbers: list[int], within: range) ->
     """The rate at which the chosen frames pass in the time that they took in the clip."""
     steps = len(numbers) - 1
     if not steps:
-        return 1 / (timeline.start_of(within.stop) - timeline.start_of(within.start))
+        return max(SLOWEST, 1 / (timeline.start_of(within.stop) - timeline.start_of(within.start)))
     if timeline.rate:  # exact even where a container rounded its frames' times
         return timeline.rate * steps / (numbers[-1] - numbers[0])
     return steps / (timeline.start_of(numbers[-1]) - timeline.start_of(numbers[0]))

@@ -1,13 +1,12 @@
 """Taking frames out of a video."""
 
-from typing import Any, cast
+from typing import Any
 
 from ..host import folders, io
 from ..host import video as host_video
 from ..media.extraction import Extraction, extract_from_clip, extract_from_file
 from ..media.rates import FASTEST, SLOWEST
 from ..media.selection import AtRate, EveryNth, Extent, FrameRange, Listed, Rule, SecondsRange, Spread, WholeClip
-from ..media.sound import Sound
 from . import previews
 from .watching import watch
 
@@ -43,11 +42,15 @@ class ExtractFrames(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="images", tooltip="The chosen frames, upright, in the order chosen."),
+                io.Image.Output(
+                    display_name="images",
+                    tooltip="The chosen frames, upright, in the order chosen. Transparency is left out.",
+                ),
                 io.Float.Output(
                     display_name="frames_per_second",
                     tooltip="The rate at which these frames last as long as they did in the video: connect it to the "
-                    "node that saves them.",
+                    "node that saves them. Where the video's own rate varies, only rate and count keep time "
+                    "throughout.",
                 ),
                 io.Audio.Output(
                     display_name="audio",
@@ -80,9 +83,9 @@ class ExtractFrames(io.ComfyNode):
         choose: dict[str, Any] | None = None,
         range: dict[str, Any] | None = None,
         video: Any = None,
-        file: str = NO_FILE,
+        file: str | None = NO_FILE,
     ) -> io.NodeOutput:
-        found = _extract(video, file, _chosen("choose", RULES, choose), _chosen("range", EXTENTS, range))
+        found = _extract(video, file or NO_FILE, _chosen("choose", RULES, choose), _chosen("range", EXTENTS, range))
         return io.NodeOutput(
             found.images,
             float(found.frames_per_second),
@@ -99,8 +102,7 @@ def _extract(video: Any, file: str, rule: Rule, extent: Extent) -> Extraction:
     on_frame = watch(pictures=False)
     if source is None:
         clip = host_video.components_of(video)
-        sound = cast(Sound | None, clip.audio)
-        return extract_from_clip(clip.images, clip.frame_rate, sound, rule, extent, on_frame=on_frame)
+        return extract_from_clip(clip.images, clip.frame_rate, clip.audio, rule, extent, on_frame=on_frame)
     return extract_from_file(
         source.file,
         rule,

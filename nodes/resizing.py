@@ -64,7 +64,9 @@ class ResizeFrames(io.ComfyNode):
         cls, images: Tensor, width: int, height: int, multiple_of: int, filter: Any, fit: dict[str, Any] | None = None
     ) -> io.NodeOutput:
         options = ResizeOptions(width=width, height=height, multiple_of=multiple_of, filter=filter, **_fit_of(fit))
-        return io.NodeOutput(*resize(images, options, watch(len(images))))
+        resized, mask = resize(images, options, watch(len(images)))
+        # One picture seen many times is no mask for nodes that change masks in place.
+        return io.NodeOutput(resized, mask.contiguous())
 
 
 GROUNDS = {"white": "white", "black": "black", "blurred edges": "blur"}

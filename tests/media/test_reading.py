@@ -154,6 +154,35 @@ def test_frames_cut_away_by_an_edit_list_are_not_counted(make_clip, tmp_path):
         assert np.array_equal(pixels, truth[number])
 
 
+def test_an_edit_that_leaves_most_of_a_file_out_is_no_damage(make_clip, played, tmp_path, monkeypatch):
+    path = make_clip(frames=100, options={"g": "12", "bf": "0"})
+    facts = probe(path)
+    monkeypatch.setattr(reading, "_packet_facts", lambda *a, real=reading._packet_facts: real(*a)[:36])
+
+    assert probe(path).frames == 36  # a demuxer that follows an edit list gives fewer packets than the file announces
+    assert facts.frames == 100
+
+
+def test_frames_dropped_by_a_recorder_leave_a_gap_and_not_an_error(tmp_path, played):
+    path = tmp_path / "gap.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for number in range(40):
+            if number not in (20, 21, 22):
+                frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), number * 6, np.uint8), "rgb24")
+                frame.pts = number
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    facts = probe(path)
+
+    assert facts.frames == 37
+    assert facts.variable_rate
+    assert float(facts.timeline.start_of(20)) == pytest.approx(23 / 25)
+    truth = played(path)
+    assert all(np.array_equal(pixels, truth[number]) for number, pixels in read_frames(path, range(37), facts))
+
+
 def test_a_video_in_memory_reads_like_one_on_disk(make_clip):
     path = make_clip()
     held = BytesIO(path.read_bytes())

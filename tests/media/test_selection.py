@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoetrope.media.errors import MediaError
+from zoetrope.media.rates import SLOWEST
 from zoetrope.media.selection import (
     AtRate,
     EveryNth,
@@ -103,7 +104,7 @@ def test_a_list_is_read_as_written(text, numbers):
     assert select(CLIP, Listed(indices=text)).numbers == numbers
 
 
-@given(numbers=st.lists(st.integers(0, 95), min_size=1, max_size=30))
+@given(numbers=st.lists(st.integers(0, 95), min_size=2, max_size=30))
 def test_a_list_of_numbers_means_those_numbers(numbers):
     selection = select(CLIP, Listed(indices=", ".join(map(str, numbers))))
 
@@ -115,6 +116,33 @@ def test_a_list_of_numbers_means_those_numbers(numbers):
 def test_a_rate_as_people_write_it_is_the_rate_they_mean():
     assert select(CLIP, AtRate(frames_per_second=23.976)).frames_per_second == Fraction(24000, 1001)
     assert select(CLIP, AtRate(frames_per_second=29.97)).frames_per_second == Fraction(30000, 1001)
+
+
+def test_frames_spread_over_a_variable_clip_keep_its_time():
+    slow_then_fast = varying([*range(0, 3000, 100), *range(3000, 6000, 20)], 6000)
+    selection = select(slow_then_fast, Spread(count=60))
+
+    for place, number in enumerate(selection.numbers):
+        assert abs(slow_then_fast.start_of(number) - place / selection.frames_per_second) <= Fraction(1, 10)
+
+
+def test_one_frame_stands_for_its_whole_range():
+    selection = select(CLIP, Spread(count=1), SecondsRange(start=1, end=3))
+
+    assert selection.numbers == [47]
+    assert (selection.start_seconds, selection.end_seconds) == (1, 3)
+    assert selection.frames_per_second == Fraction(1, 2)
+
+
+def test_one_frame_of_a_long_film_has_a_rate_that_can_be_saved():
+    assert select(Timeline.steady(24 * 7200, Fraction(24)), Spread(count=1)).frames_per_second == SLOWEST
+
+
+def test_many_times_are_found_quickly_and_a_hair_before_a_frame_means_that_frame():
+    timeline = varying([33 * n + (n % 3 == 2) for n in range(200_000)], 33 * 200_000)
+
+    assert timeline.shown_at(Fraction(33 * 100, 1000) - Fraction(1, 10_000)) == 100
+    assert len(select(timeline, AtRate(frames_per_second=60)).numbers) > 390_000
 
 
 def test_frames_that_go_back_and_forth_play_at_the_clips_own_rate():
