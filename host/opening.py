@@ -27,13 +27,17 @@ class Unreadable(ValueError):
     """Says of a file that it is no video, picture or sound, or a damaged one."""
 
 
+class Playlist(ValueError):
+    """Says of a file that it names others to be read in its place."""
+
+
 def name_of(source: str | BytesIO) -> str:
     """What to call a source in a message."""
     return "The video" if isinstance(source, BytesIO) else Path(source).name
 
 
 def refuse_playlist(source: str | Path | BytesIO) -> None:
-    """Raise a ValueError for a file that names other files, whatever its own name says."""
+    """Raise Playlist for a file that names other files, whatever its own name says."""
     if isinstance(source, BytesIO):
         start = _text_at_start(source)
     else:
@@ -43,8 +47,8 @@ def refuse_playlist(source: str | Path | BytesIO) -> None:
         raise _playlist(name_of(source if isinstance(source, BytesIO) else str(source)))
 
 
-def _playlist(name: str) -> ValueError:
-    return ValueError(
+def _playlist(name: str) -> Playlist:
+    return Playlist(
         f"{name} is a playlist that names other files, and those are not followed. Give the video itself."
     )
 

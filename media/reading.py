@@ -32,6 +32,7 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 from torch import Tensor
 
+from ..host.opening import Playlist, Unreadable, open_local
 from .errors import MediaError
 from .memory import room_for_clip
 from .selection import Timeline
@@ -44,8 +45,6 @@ CODECS_WITH_SKIPPABLE_FRAMES = {"h264", "mpeg1video", "mpeg2video", "vp9"}
 PREDICTED = {PictureType.P, PictureType.B}
 # The matrices that files name by number (ITU-T H.273); what names none is taken for BT.601, as players do.
 MATRICES, BT601 = {1, 4, 7, 9}, 5
-# These name other files, on this machine or elsewhere, to be read in their place.
-PLAYLISTS = {"hls", "concat", "dash", "sdp", "rtsp", "imf"}
 FEWER_FRAMES = "Take fewer, for example with a larger n or a shorter range, or make the video smaller."
 # Starting afresh at a key frame idles the decoder's threads, which costs about as much as decoding this many frames.
 PACKETS_WORTH_A_JUMP = 4
@@ -207,31 +206,14 @@ def name_of(source: Source) -> str:
 @contextmanager
 def open_media(source: Source) -> Iterator[InputContainer]:
     """Open a file for reading; what FFmpeg says of a bad one becomes a sentence, also later, while it is read."""
-    name = name_of(source)
-    if isinstance(source, BytesIO):
-        source.seek(0)
-        file: str | BytesIO = source
-    else:
-        file = _existing(Path(source))
-    local_only = {"protocol_whitelist": "file"} if isinstance(file, str) else {}
     try:
-        with av.open(file, container_options=local_only) as container:
-            if set(container.format.name.split(",")) & PLAYLISTS:
-                raise MediaError(
-                    f"{name} is a playlist that names other files, and those are not followed. Give the video itself."
-                )
+        with open_local(source if isinstance(source, BytesIO) else _existing(Path(source))) as container:
             yield container
-    except av.error.InvalidDataError as error:
-        raise MediaError(
-            f"{name} is not a video or sound that can be read, or it is damaged. Check that it plays elsewhere; "
-            "if it does not, make, copy or download it again."
-        ) from error
-    except (av.error.PermissionError, PermissionError) as error:
-        raise MediaError(f"{name} may not be read by this user. Change the file's permissions.") from error
+    except (Unreadable, Playlist) as error:
+        raise MediaError(str(error)) from error
     except av.error.FFmpegError as error:
-        raise MediaError(
-            f"{name} cannot be read: FFmpeg says {error.strerror!r}. Check that it plays elsewhere."
-        ) from error
+        name = name_of(source)
+        raise MediaError(f"{name} cannot be read: {error.strerror}. Check that it plays elsewhere.") from error
 
 
 def _existing(path: Path) -> str:
@@ -241,9 +223,7 @@ def _existing(path: Path) -> str:
         raise MediaError(f"{path.name} is a folder, not a video file. Choose a file in it.")
     if not path.is_file():
         raise MediaError(f"{path} does not exist. Check the name and the folder.")
-    if not path.stat().st_size:
-        raise MediaError(f"{path.name} is an empty file. Make, copy or download it again.")
-    return str(path.absolute())  # absolute, so that FFmpeg takes no part of the name for a protocol
+    return str(path)
 
 
 def _video_stream(container: InputContainer, name: str) -> VideoStream:
