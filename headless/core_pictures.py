@@ -17,7 +17,7 @@ from torch import Tensor
 from ..host import folders, io, metadata, standin_video, ui
 from ..host.folders import Numbered
 from ..host.opening import Unreadable
-from ..media.files import written_beside
+from ..media.files import NumberedName, written_beside
 
 LARGEST_SIDE = 16384
 WEBP_METHODS = {"default": 4, "fastest": 0, "slowest": 6}
@@ -266,17 +266,23 @@ def _as_pictures(images: Tensor) -> Iterator[Image.Image]:
         yield Image.fromarray((image.float().cpu() * 255.0).clamp_(0, 255).to(torch.uint8).numpy())
 
 
+def numbered_name(place: Numbered, ending: str, number: int, index: int) -> NumberedName:
+    """The name of file `index` of a batch, from `number` on."""
+    stem = place.stem.replace("%batch_num%", str(index))
+    return NumberedName(lambda number: place.folder / f"{stem}_{number:05}{ending}", number)
+
+
 def _save_pngs(images: Tensor, place: Numbered, embedded: dict[str, Any], compress_level: int) -> list[ui.SavedResult]:
     info = PngInfo()
     for name, value in embedded.items():
         info.add_text(name, json.dumps(value))
-    saved = []
+    saved, number = [], place.counter
     for index, picture in enumerate(_as_pictures(images)):
-        stem = place.stem.replace("%batch_num%", str(index))
-        name = f"{stem}_{place.counter + index:05}_.png"
-        with written_beside(place.folder / name) as draft:
+        target = numbered_name(place, "_.png", number, index)
+        with written_beside(target) as draft:
             picture.save(draft, pnginfo=info, compress_level=compress_level)
-        saved.append(ui.SavedResult(name, place.subfolder, io.FolderType(place.kind)))
+        number = target.number + 1
+        saved.append(ui.SavedResult(target.path.name, place.subfolder, io.FolderType(place.kind)))
     return saved
 
 
@@ -284,11 +290,11 @@ def _save_animation(
     frames: list[Image.Image], prefix: str, suffix: str, frames_per_second: float, **settings: Any
 ) -> ui.SavedResult:
     place = folders.numbered(prefix, "output", *frames[0].size)
-    name = f"{place.stem}_{place.counter:05}_{suffix}"
-    with written_beside(place.folder / name) as draft:
+    name = NumberedName(lambda number: place.folder / f"{place.stem}_{number:05}_{suffix}", place.counter)
+    with written_beside(name) as draft:
         milliseconds = int(1000.0 / frames_per_second)
         frames[0].save(draft, save_all=True, append_images=frames[1:], duration=milliseconds, **settings)
-    return ui.SavedResult(name, place.subfolder, io.FolderType.output)
+    return ui.SavedResult(name.path.name, place.subfolder, io.FolderType.output)
 
 
 def _exif_tags() -> Iterable[int]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..host import folders, io, metadata, ui
 from ..host.opening import open_local
 from ..media.files import written_beside
-from .core_pictures import check_file
+from .core_pictures import check_file, numbered_name
 
 Audio = dict[str, Any]
 
@@ -115,13 +115,13 @@ def _require_sound(audio: Audio | None) -> Audio:
 
 def _save_flac(audio: Audio, prefix: str, folder: Any, embedded: dict[str, Any]) -> list[ui.SavedResult]:
     place = folders.numbered(prefix, folder)
-    saved = []
+    saved, number = [], place.counter
     for index, waveform in enumerate(audio["waveform"].cpu()):
-        stem = place.stem.replace("%batch_num%", str(index))
-        name = f"{stem}_{place.counter + index:05}.flac"
-        with written_beside(place.folder / name) as draft:
+        name = numbered_name(place, ".flac", number, index)
+        with written_beside(name) as draft:
             _write_flac(draft, waveform, audio["sample_rate"], embedded)
-        saved.append(ui.SavedResult(name, place.subfolder, io.FolderType(place.kind)))
+        number = name.number + 1
+        saved.append(ui.SavedResult(name.path.name, place.subfolder, io.FolderType(place.kind)))
     return saved
 
 

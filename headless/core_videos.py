@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..host import folders, io, metadata, standin_video, standin_video_saving, ui
-from ..media.files import written_beside
+from ..media.files import NumberedName, written_beside
 from .core_pictures import check_file
 
 Video = standin_video.Video
@@ -165,10 +165,11 @@ class SaveVideo(io.ComfyNode):
     ) -> io.NodeOutput:
         container = format["format"]
         place = folders.numbered(filename_prefix, "output", *video.get_dimensions())
-        name = f"{place.stem}_{place.counter:05}_.{'mp4' if container == 'auto' else container}"
-        with written_beside(place.folder / name) as draft:
+        suffix = "mp4" if container == "auto" else container
+        name = NumberedName(lambda number: place.folder / f"{place.stem}_{number:05}_.{suffix}", place.counter)
+        with written_beside(name) as draft:
             standin_video_saving.save(video, draft, _encoding(cls, container, format.get("codec") or codec or {}))
-        saved = ui.SavedResult(name, place.subfolder, io.FolderType.output)
+        saved = ui.SavedResult(name.path.name, place.subfolder, io.FolderType.output)
         return io.NodeOutput(video, ui=ui.PreviewVideo([saved]))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import filecmp
-import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..media.files import claimed
 from .server import ComfyServer, ConnectionLost, RemoteFile, ServerError
 
 AT_ONCE = 4  # enough to hide the way to a far server, few enough not to disturb it
@@ -137,7 +137,7 @@ def place(draft: Path, wanted: Path) -> Path:
     A file with the same contents is left as it is.
     """
     for path in _candidates(wanted):
-        if _claimed(draft, path):
+        if claimed(draft, path):
             return path
         if path.is_file() and filecmp.cmp(draft, path, shallow=False):
             return path
@@ -150,16 +150,3 @@ def _candidates(wanted: Path) -> Iterator[Path]:
     while True:
         yield wanted.with_name(f"{wanted.stem} ({number}){wanted.suffix}")
         number += 1
-
-
-def _claimed(draft: Path, path: Path) -> bool:
-    """Rename `draft` to `path` unless something is there, which a rename alone would replace."""
-    try:
-        os.link(draft, path)  # fails, in one step, where the name is taken
-    except FileExistsError:
-        return False
-    except OSError:  # a disk without links
-        if os.path.lexists(path):
-            return False
-        draft.rename(path)
-    return True

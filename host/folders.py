@@ -125,8 +125,16 @@ def _inside(root: Path, name: str, where: str) -> Path:
 def _refuse_hostile(name: str, where: str) -> None:
     if "\0" in name:
         raise ValueError(f"{name!r} holds a NUL character, which no file name may. Choose a name inside {where}.")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise ValueError(f"{name!r} holds half a character, which no file name may. Write the name anew.") from None
     # Read as Windows reads it, a name is judged the same on every system, and so is a workflow that travels.
     windows = PureWindowsPath(name)
+    if re.match("[A-Za-z]:", name) and not windows.root:
+        raise ValueError(
+            f"{name!r} begins with a letter and a colon, which on Windows is a drive. Leave out the colon."
+        )
     if windows.drive or windows.root:
         raise ValueError(f"{name!r} is an absolute path. Choose a name inside {where}.")
     depth = 0

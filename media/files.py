@@ -4,8 +4,9 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import MediaError
@@ -25,15 +26,37 @@ REASONS = {
 ONLY_FROM_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
-@contextmanager
-def written_beside(path: str | Path) -> Iterator[Path]:
-    """Give a path in the same folder, with the same suffix, that becomes `path` when the block ends without an error.
+Target = str | os.PathLike[str]
 
-    An existing `path` is replaced only then. After any error, or a cancel, nothing is left that was not there before.
+
+@dataclass
+class NumberedName(os.PathLike[str]):
+    """A path with a number that counts on where another program, writing at the same time, took the name first.
+
+    After it has been written to, `path` is the name that it got.
     """
-    path = Path(path)
+
+    name_of: Callable[[int], Path]
+    number: int
+
+    @property
+    def path(self) -> Path:
+        return self.name_of(self.number)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+@contextmanager
+def written_beside(target: Target) -> Iterator[Path]:
+    """Give a path in the same folder, with the same suffix, that becomes `target` when the block ends without an error.
+
+    An existing file is replaced only then, and never where the target is a NumberedName. After any error, or a cancel,
+    nothing is left that was not there before.
+    """
+    path = Path(target)
     with _clear_errors(path, only_from_writing=False):
-        if path.is_dir():
+        if path.is_dir() and not isinstance(target, NumberedName):
             raise MediaError(f"{path} is a folder, so no file can be written under that name. Choose another name.")
     with _parents_of(path):
         draft = _draft_of(path, path.suffix)
@@ -43,22 +66,43 @@ def written_beside(path: str | Path) -> Iterator[Path]:
             with _clear_errors(path, only_from_writing=True):
                 yield draft
             with _clear_errors(path, only_from_writing=False):
-                draft.replace(path)
+                if isinstance(target, NumberedName):
+                    while not claimed(draft, target.path):
+                        target.number += 1
+                else:
+                    draft.replace(path)
         except BaseException:
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
             raise
 
 
-@contextmanager
-def folder_written_beside(path: str | Path) -> Iterator[Path]:
-    """Give a new folder beside `path` that becomes `path` when the block ends without an error.
+def claimed(draft: Path, path: Path) -> bool:
+    """Rename `draft` to `path` unless something is there, which a rename alone would replace."""
+    try:
+        os.link(draft, path)  # fails, in one step, where the name is taken
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without links
+        if os.path.lexists(path):
+            return False
+        draft.rename(path)
+        return True
+    draft.unlink()
+    return True
 
-    `path` must not exist yet, or be an empty folder: nothing of the user's is ever mixed with ours or replaced.
+
+@contextmanager
+def folder_written_beside(target: Target) -> Iterator[Path]:
+    """Give a new folder beside `target` that becomes `target` when the block ends without an error.
+
+    It must not exist yet, or be an empty folder: nothing of the user's is ever mixed with ours or replaced. A
+    NumberedName that is taken meanwhile gets its next number.
     """
-    path = Path(path)
-    with _clear_errors(path, only_from_writing=False):
-        _refuse_taken(path)
+    path = Path(target)
+    if not isinstance(target, NumberedName):
+        with _clear_errors(path, only_from_writing=False):
+            _refuse_taken(path)
     with _parents_of(path):
         draft = _draft_of(path, "")
         with _clear_errors(path, only_from_writing=False):
@@ -66,14 +110,31 @@ def folder_written_beside(path: str | Path) -> Iterator[Path]:
         try:
             with _clear_errors(path, only_from_writing=True):
                 yield draft
-            _refuse_taken(path)  # something may have come while we wrote
-            with _clear_errors(path, only_from_writing=False):
-                if path.is_dir():
-                    path.rmdir()  # Windows does not rename onto a folder, even an empty one
-                draft.rename(path)
+            if isinstance(target, NumberedName):
+                with _clear_errors(path, only_from_writing=False):
+                    while not _claimed_folder(draft, target.path):
+                        target.number += 1
+            else:
+                _refuse_taken(path)  # something may have come while we wrote
+                with _clear_errors(path, only_from_writing=False):
+                    if path.is_dir():
+                        path.rmdir()  # Windows does not rename onto a folder, even an empty one
+                    draft.rename(path)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
+
+
+def _claimed_folder(draft: Path, path: Path) -> bool:
+    if os.path.lexists(path):
+        return False
+    try:
+        draft.rename(path)  # fails where a folder with something in it, or a file, has come since
+    except OSError:
+        if os.path.lexists(path):
+            return False
+        raise
+    return True
 
 
 def _draft_of(path: Path, suffix: str) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import MediaError
-from .files import folder_written_beside
+from .files import Target, folder_written_beside
 from .pictures import Pixels, encode_jpeg, encode_png, opaque
 from .streams import OnFrame, nobody_listens, with_first
 
@@ -56,7 +56,7 @@ def frame_name(pattern: str, number: int) -> str:
 
 
 def write_frames(
-    folder: str | Path,
+    folder: Target,
     frames: Iterable[Pixels],
     options: FramesOptions = FramesOptions(),
     metadata: Mapping[str, Any] | None = None,
@@ -66,7 +66,6 @@ def write_frames(
 
     `metadata` goes into PNG files; JPEG has no place for it that ComfyUI reads.
     """
-    folder = Path(folder)
     _, frames = with_first(frames)
     names: list[str] = []
     waiting: deque[tuple[Future[None], Pixels]] = deque()
@@ -87,7 +86,7 @@ def write_frames(
                 finish_one()
         finally:
             threads.shutdown(cancel_futures=True)
-    return [folder / name for name in names]
+    return [Path(folder) / name for name in names]
 
 
 def _named(frames: Iterable[Pixels], options: FramesOptions) -> Iterator[tuple[str, Pixels]]:
@@ -109,7 +108,5 @@ def _named(frames: Iterable[Pixels], options: FramesOptions) -> Iterator[tuple[s
         raise MediaError(f"There are {len(options.numbers)} numbers for {len(taken)} frames. Give each frame one.")
 
 
-def _write_picture(
-    path: Path, pixels: Pixels, options: FramesOptions, metadata: Mapping[str, Any] | None
-) -> None:
+def _write_picture(path: Path, pixels: Pixels, options: FramesOptions, metadata: Mapping[str, Any] | None) -> None:
     path.write_bytes(encode_png(pixels, metadata) if options.format == "png" else encode_jpeg(pixels, options.quality))

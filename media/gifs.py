@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from .errors import MediaError
-from .files import written_beside
+from .files import Target, written_beside
 from .palettes import BINS, Histogram, bins_of, choose_palette, nearest_of
 from .pictures import Pixels, check_pixels, opaque, to_bytes
 from .rates import delays, exact_rate
@@ -50,7 +50,7 @@ class GifOptions:
 
 
 def write_gif(
-    path: str | Path,
+    path: Target,
     frames: Clip,
     frames_per_second: Fraction | float,
     options: GifOptions = GifOptions(),
@@ -63,7 +63,7 @@ def write_gif(
     slow down, the frames that are due every 1/50 s are shown and the others left out, so that the clip takes its time.
     Alpha is left out. `on_frame` hears 0 for every frame while the colours are collected.
     """
-    path, rate = Path(path), exact_rate(frames_per_second)
+    rate = exact_rate(frames_per_second)
     read = _reader(frames)
     histogram, count, (height, width) = _survey(read, options, on_frame)
     numbers, shares = _timing(count, rate)
@@ -80,7 +80,7 @@ def write_gif(
         if shown:
             raise MediaError(f"The clip had {count} frames when it was first read, and fewer the second time.")
         animation.finish()
-    return path
+    return Path(path)
 
 
 def _reader(frames: Clip) -> Callable[[], Iterable[Pixels]]:

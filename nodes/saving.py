@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..host import folders, io, metadata, ui
+from ..media.files import NumberedName
 from ..media.frame_folders import FramesOptions, write_frames
 from ..media.gifs import DITHERS, FASTEST, MOST_COLORS, MOST_LOOPS, GifOptions, write_gif
 from ..media.pictures import check_clip, to_bytes
@@ -79,8 +80,8 @@ class SaveGif(io.ComfyNode):
         check_clip(images)
         _, height, width, _ = images.shape
         target = folders.numbered(filename_prefix, width=width, height=height)
-        path = target.folder / f"{target.stem}_{target.counter:05}_.gif"
-        write_gif(path, images, frames_per_second, options, watch(len(images), pictures=False))
+        name = NumberedName(lambda number: target.folder / f"{target.stem}_{number:05}_.gif", target.counter)
+        path = write_gif(name, images, frames_per_second, options, watch(len(images), pictures=False))
         # Not shown as animated: for ComfyUI that would be a video, unless the name ends in webp or png.
         return io.NodeOutput(_inside_output(target.subfolder, path), ui=_shown(target.subfolder, [path]))
 
@@ -152,9 +153,9 @@ class SaveFrames(io.ComfyNode):
         check_clip(images)
         _, height, width, _ = images.shape
         target = folders.numbered(folder, width=width, height=height)
-        path = target.folder / f"{target.stem}_{target.counter:05}"
-        files = write_frames(path, to_bytes(images), options, metadata(cls), watch(len(images), pictures=False))
-        subfolder = _inside_output(target.subfolder, path)
+        new = NumberedName(lambda number: target.folder / f"{target.stem}_{number:05}", target.counter)
+        files = write_frames(new, to_bytes(images), options, metadata(cls), watch(len(images), pictures=False))
+        subfolder = _inside_output(target.subfolder, new.path)
         some = [files[at] for at in spread(len(files), min(len(files), MOST_FRAMES))]
         # The node shows some of many; "files" names all of them for those who fetch what was saved.
         saved = _shown(subfolder, files).as_dict()["images"]

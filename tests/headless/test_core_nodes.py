@@ -1,6 +1,7 @@
 """What the core nodes' equivalents make is compared with ComfyUI itself in tests/comfyui/test_core_nodes.py."""
 
 import json
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -14,10 +15,12 @@ from zoetrope.headless.core_pictures import load_image
 from zoetrope.headless.core_sounds import NODES as SOUND_NODES
 from zoetrope.headless.core_sounds import load_audio
 from zoetrope.headless.core_values import in_words
+from zoetrope.headless.core_videos import NODES as VIDEO_NODES
 from zoetrope.host import folders
+from zoetrope.host.standin_video import VideoComponents, VideoFromComponents
 from zoetrope.media.pictures import read_picture
 
-NODES = {node.GET_SCHEMA().node_id: node for node in [*PICTURE_NODES, *SOUND_NODES]}
+NODES = {node.GET_SCHEMA().node_id: node for node in [*PICTURE_NODES, *SOUND_NODES, *VIDEO_NODES]}
 PROMPT, WORKFLOW = {"1": {"class_type": "Ünode"}}, {"nodes": []}
 
 
@@ -44,6 +47,41 @@ def test_a_picture_is_cut_off_to_bytes_and_not_rounded_as_comfyui_does(output):
 
     saved = np.stack([read_picture(path) for path in sorted(output.iterdir())])
     assert (saved == (np.arange(saved.size).reshape(saved.shape) % 255)).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs"),
+    [
+        ("SaveImage", {"images": ramp(2)}),
+        ("SaveAnimatedWEBP", {"images": ramp(), "fps": 8, "lossless": True, "quality": 80, "method": "default"}),
+        ("SaveAnimatedPNG", {"images": ramp(), "fps": 8, "compress_level": 4}),
+        ("SaveAudio", {"audio": {"waveform": torch.zeros(2, 1, 100), "sample_rate": 8000}}),
+        ("SaveVideo", {"video": VideoFromComponents(VideoComponents(torch.zeros(2, 32, 32, 3), Fraction(8))),
+                       "format": {"format": "auto"}}),
+    ],
+)  # fmt: skip
+def test_runs_at_the_same_time_take_nothing_from_each_other(output, kind, inputs, monkeypatch):
+    monkeypatch.setattr(folders, "_highest_number", lambda *_: 0)  # as each of them counts before the others save
+
+    runs = [run(kind, filename_prefix="a", **inputs).ui.as_dict() for _ in range(3)]
+
+    shown = [entry["filename"] for ui in runs for items in ui.values() for entry in items if isinstance(entry, dict)]
+    assert len(set(shown)) == len(shown) >= 3
+    assert sorted(shown) == sorted(path.name for path in output.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("container", "suffix"), [("auto", ".mp4"), ("mp4", ".mp4"), ("mkv", ".mkv"), ("webm", ".webm")]
+)
+def test_a_video_is_named_after_the_container_that_was_chosen(output, container, suffix):
+    clip = VideoFromComponents(VideoComponents(torch.zeros(2, 64, 64, 3), Fraction(8)))
+
+    run("SaveVideo", video=clip, filename_prefix="a", format={"format": container})
+
+    (made,) = output.iterdir()
+    assert made.suffix == suffix
+    with av.open(str(made)) as file:
+        assert (file.format.name == "matroska,webm") == (suffix in (".mkv", ".webm"))
 
 
 def test_the_workflow_is_kept_in_pictures(output):

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoetrope.headless import queue_outputs
 from zoetrope.headless.queue_outputs import OutputError, local_path, place
 from zoetrope.headless.server import RemoteFile
 
@@ -73,7 +72,7 @@ def disk(request, monkeypatch):
         def refuse(source: Path, target: Path) -> None:
             raise PermissionError("this disk has no links")
 
-        monkeypatch.setattr(queue_outputs.os, "link", refuse)
+        monkeypatch.setattr(os, "link", refuse)
 
 
 def draft_in(folder: Path, contents: bytes) -> Path:

@@ -37,12 +37,20 @@ def own_folders(tmp_path):
 def test_a_hostile_name_is_refused_as_a_file_and_as_a_prefix_and_nothing_is_made(name, tmp_path):
     before = sorted(tmp_path.rglob("*"))
 
-    with pytest.raises(ValueError, match=r"leads out of|absolute path|NUL character"):
+    with pytest.raises(ValueError, match=r"leads out of|absolute path|NUL character|letter and a colon"):
         folders.resolve_input(name)
-    with pytest.raises(ValueError, match=r"leads out of|absolute path|NUL character"):
+    with pytest.raises(ValueError, match=r"leads out of|absolute path|NUL character|letter and a colon"):
         folders.numbered(name)
 
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("name", "why"), [("a:b", "letter and a colon"), ("f\ud800", "half a character")])
+def test_a_name_that_cannot_be_is_refused_for_what_is_wrong_with_it(name, why):
+    with pytest.raises(ValueError, match=why):
+        folders.resolve_input(name)
+    with pytest.raises(ValueError, match=why):
+        folders.numbered(name)
 
 
 @given(st.text(alphabet="./\\:aC \0~", max_size=12))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from zoetrope.media.errors import MediaError
-from zoetrope.media.files import folder_written_beside, written_beside
+from zoetrope.media.files import NumberedName, folder_written_beside, written_beside
 
 
 class Cancelled(BaseException):
@@ -151,3 +151,57 @@ def test_a_folder_that_came_meanwhile_is_not_touched(tmp_path):
         (target / "theirs.txt").write_text("x")
 
     assert everything_in(tmp_path) == ["frames", "frames/theirs.txt"]
+
+
+@pytest.fixture(params=["links", "no links"])
+def disk(request, monkeypatch):
+    """A disk with hard links, and one without."""
+    if request.param == "no links":
+
+        def refuse(source, target):
+            raise PermissionError("this disk has no links")
+
+        monkeypatch.setattr(os, "link", refuse)
+
+
+def test_files_written_at_the_same_time_get_a_number_each(disk, tmp_path):
+    first, second = (NumberedName(lambda number: tmp_path / f"clip_{number}.gif", 1) for _ in range(2))
+
+    with written_beside(first) as draft:
+        draft.write_bytes(b"first")
+        with written_beside(second) as other:
+            other.write_bytes(b"second")
+
+    assert everything_in(tmp_path) == ["clip_1.gif", "clip_2.gif"]
+    assert (second.path.read_bytes(), first.path.read_bytes()) == (b"second", b"first")
+
+
+def test_folders_written_at_the_same_time_get_a_number_each(tmp_path):
+    first, second = (NumberedName(lambda number: tmp_path / f"frames_{number}", 1) for _ in range(2))
+
+    with folder_written_beside(first) as draft:
+        (draft / "a.png").write_bytes(b"first")
+        with folder_written_beside(second) as other:
+            (other / "a.png").write_bytes(b"second")
+
+    assert everything_in(tmp_path) == ["frames_1", "frames_1/a.png", "frames_2", "frames_2/a.png"]
+    assert ((second.path / "a.png").read_bytes(), (first.path / "a.png").read_bytes()) == (b"second", b"first")
+
+
+def test_a_folder_that_comes_between_the_look_and_the_rename_is_stepped_over(tmp_path, monkeypatch):
+    name = NumberedName(lambda number: tmp_path / f"frames_{number}", 1)
+    (tmp_path / "frames_1").mkdir()
+    (tmp_path / "frames_1" / "mine.png").write_bytes(b"mine")
+    real, looks = os.path.lexists, []
+
+    def blind_at_first(path):
+        looks.append(path)
+        return len(looks) > 1 and real(path)
+
+    monkeypatch.setattr(os.path, "lexists", blind_at_first)
+
+    with folder_written_beside(name) as draft:
+        (draft / "a.png").write_bytes(b"new")
+
+    assert name.path == tmp_path / "frames_2"
+    assert everything_in(tmp_path) == ["frames_1", "frames_1/mine.png", "frames_2", "frames_2/a.png"]

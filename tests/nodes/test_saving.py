@@ -57,6 +57,16 @@ def test_the_next_gif_gets_the_next_number(output):
     assert files_in(output) == names
 
 
+@pytest.mark.parametrize("save", [save_gif, save_frames])
+def test_runs_at_the_same_time_take_nothing_from_each_other(output, save, monkeypatch):
+    monkeypatch.setattr(folders, "_highest_number", lambda *_: 0)  # as each of them counts before the others save
+
+    names = [save(clip())[0] for _ in range(3)]
+
+    assert len(set(names)) == 3
+    assert all((output / name).exists() for name in names)
+
+
 @pytest.mark.parametrize("prefix", ["../out", "/etc/out", "a/../../out", "a\0b", "C:\\out"])
 def test_no_name_leads_out_of_the_output_folder(output, prefix):
     with pytest.raises(ValueError, match="Choose"):
