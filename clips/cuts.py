@@ -39,10 +39,10 @@ class CutOptions:
 class CutFinder:
     """Finds cuts while frames pass by, and keeps a few small pictures of them only.
 
-        finder = CutFinder()
-        for frame in frames:
-            cuts += finder.add(frame)
-        cuts += finder.finish()
+    finder = CutFinder()
+    for frame in frames:
+        cuts += finder.add(frame)
+    cuts += finder.finish()
     """
 
     def __init__(self, options: CutOptions = CutOptions()) -> None:
@@ -118,7 +118,7 @@ def _small(pixels: Pixels) -> NDArray[np.float32]:
     # By a whole number first: averaging a large frame straight to a fraction of its size takes three times as long.
     whole = opaque(pixels)[: height - height % step, : width - width % step]
     fewer = cv2.resize(whole, (width // step, height // step), interpolation=cv2.INTER_AREA)
-    return cv2.resize(fewer, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return cv2.resize(fewer, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)
 
 
 def _difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

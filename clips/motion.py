@@ -126,7 +126,7 @@ class _Flow:
     def __init__(self) -> None:
         import cv2
 
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._before: NDArray[np.uint8] | None = None
 
     def add(self, small: NDArray[np.uint8]) -> Iterator[float]:
@@ -138,9 +138,9 @@ class _Flow:
         """The mean length of the flow, as a share of the diagonal."""
         import cv2
 
-        before, after = (cv2.GaussianBlur(picture, (0, 0), BLUR) for picture in (before, after))
-        there = self._flow.calc(before, after, None)  # (h w d)
-        back = self._flow.calc(after, before, None)
+        earlier, later = (cv2.GaussianBlur(picture, (0, 0), BLUR) for picture in (before, after))
+        there = self._flow.calc(earlier, later, None)  # type: ignore[call-overload]  # (h w d)
+        back = self._flow.calc(later, earlier, None)  # type: ignore[call-overload]
         height, width = before.shape
         x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
         x, y = x + there[..., 0], y + there[..., 1]
@@ -150,12 +150,12 @@ class _Flow:
         agree = ((there + back) ** 2).sum(2) <= relative * (squared + (back**2).sum(2)) + absolute
         # What leaves the picture has no way back to be held against, and what it does is seen beside it.
         inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-        counts = agree & _has_texture(before)
+        counts = agree & _has_texture(earlier)
         length = np.where(counts, np.sqrt(squared), 0)[inside]
         return float(length.mean()) / math.hypot(width, height) if length.size else 0.0
 
 
-def _has_texture(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def _has_texture(picture: Any) -> NDArray[np.bool_]:
     import cv2
 
     across = cv2.Sobel(picture, cv2.CV_32F, 1, 0, scale=1 / 8)
