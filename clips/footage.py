@@ -82,11 +82,10 @@ class Footage:
 
 def natural_order(name: str) -> tuple[Any, ...]:
     """A key that sorts names as people count: frame_2 before frame_10."""
-    parts = re.split(r"([0-9]+)", name)  # text and digits take turns, so that only like is compared with like
-    numbers = (part.lstrip("0") for part in parts[1::2])
-    folded = [part.casefold() for part in parts]
-    folded[1::2] = [(len(number), number) for number in numbers]  # type: ignore[assignment, list-item]
-    return tuple(folded), name
+    parts: list[Any] = re.split(r"([0-9]+)", name)  # text and digits take turns, so only like is compared with like
+    parts[0::2] = [text.casefold() for text in parts[0::2]]
+    parts[1::2] = [(len(digits.lstrip("0")), digits.lstrip("0")) for digits in parts[1::2]]
+    return tuple(parts), name
 
 
 def path_order(name: str) -> tuple[Any, ...]:
@@ -139,7 +138,7 @@ def read_footage(root: str | Path) -> tuple[Footage, list[str]]:
         raise FootageError(f"{root} {what}. Footage is a folder of clips, each of them a folder of pictures.")
     found = _Found()
     manifest = root / MANIFEST
-    clips = _from_manifest(root, manifest, found) if manifest.is_file() else _from_folders(root, found)
+    clips = _from_manifest(root, found) if manifest.is_file() else _from_folders(root, found)
     if not clips and not manifest.is_file():
         raise FootageError(
             f"There is no picture in {root} or in the folders below it. "
@@ -236,7 +235,11 @@ def _clip_of(root: Path, name: str, pictures: list[str], found: _Found) -> list[
     return [Clip(name=name, frames=tuple(sizes), width=width, height=height)]
 
 
-def _from_manifest(root: Path, manifest: Path, found: _Found) -> list[Clip]:
+def read_manifest(root: Path) -> list[Clip]:
+    """The clips that a folder's manifest names, whether they are there or not; none where there is no manifest."""
+    manifest = root / MANIFEST
+    if not manifest.is_file():
+        return []
     clips: dict[str, Clip] = {}
     for number, line in enumerate(_lines(manifest), 1):
         if not line.strip():
@@ -248,6 +251,11 @@ def _from_manifest(root: Path, manifest: Path, found: _Found) -> list[Clip]:
                 "Remove one of the two lines."
             )
         clips[clip.name] = clip
+    return list(clips.values())
+
+
+def _from_manifest(root: Path, found: _Found) -> list[Clip]:
+    clips = {clip.name: clip for clip in read_manifest(root)}
     present = {}
     for name, clip in clips.items():
         there = _files_there(root, clip)

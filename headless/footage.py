@@ -1,0 +1,44 @@
+"""`zoetrope footage`: from raw video to a training set, without a script."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+
+# What each subcommand needs is only imported when the command is `footage`; the modules import no torch themselves.
+SUBCOMMANDS = {
+    "extract": ("footage_extract", "take frames out of videos, into a folder of pictures for each"),
+}
+EXAMPLES = """\
+a training set, step by step:
+  zoetrope footage extract videos --out set --every 10 --size 1024x576 --fit cover
+
+Each command tells more: zoetrope footage extract --help
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Footage is a folder with a folder of pictures for each clip, ROOT/<video>/<video>_frame_<n>.png, as "
+        "fine-tuning scripts read it, and a manifest, footage.jsonl, that says where each clip came from."
+    )
+    parser.epilog = EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    subcommands = parser.add_subparsers(metavar="WHAT", required=True)
+    for name, (module_name, summary) in SUBCOMMANDS.items():
+        module = import_module(f".{module_name}", __package__)
+        subcommand = subcommands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary.capitalize()}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(subcommand)
+        # Here too, so that it may stand at the end of the line; where it does not, what stood before holds.
+        subcommand.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        subcommand.set_defaults(subcommand=module.main)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run the subcommand; gives the exit code."""
+    return arguments.subcommand(arguments)
