@@ -25,7 +25,7 @@ NEIGHBOURS = 4  # the nearest changes that a change is held against, half of the
 @dataclass(frozen=True, kw_only=True)
 class CutOptions:
     least_change: float = 0.08  # mean difference of the colours, which go from 0 to 1; below it nothing is a cut
-    ratio: float = 3.0  # so many times the changes around it
+    ratio: float = 2.0  # so many times the changes around it
     sure_change: float = 0.15  # enough where fewer than two changes are around it to be held against
 
     def __post_init__(self) -> None:
@@ -33,7 +33,7 @@ class CutOptions:
             if not 0 < value <= 1:
                 raise ValueError(f"{name} is {value}. It is a difference of colours and goes from above 0 to 1.")
         if not self.ratio >= 1:
-            raise ValueError(f"ratio is {self.ratio}. A cut is 1 or more times the changes around it; 3 suits most.")
+            raise ValueError(f"ratio is {self.ratio}. A cut is 1 or more times the changes around it; 2 suits most.")
 
 
 class CutFinder:
