@@ -8,6 +8,7 @@ from importlib import import_module
 # What each subcommand needs is only imported when the command is `footage`; the modules import no torch themselves.
 SUBCOMMANDS = {
     "extract": ("footage_extract", "take frames out of videos, into a folder of pictures for each"),
+    "report": ("footage_report", "tell what the clips are like, and what is worth fixing"),
 }
 EXAMPLES = """\
 a training set, step by step:
