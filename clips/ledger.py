@@ -104,19 +104,20 @@ def opened_ledger(root: Path) -> Iterator[Ledger]:
     existed = root.exists()
     with _said_in_a_sentence(root):
         working.mkdir(parents=True, exist_ok=True)
-    with _only_one(working):
-        ledger = Ledger(root, working)
-        try:
-            yield ledger
-        finally:
-            ledger.close()
-            with suppress(OSError):
-                (working / LOCK).unlink()  # while it is ours: a moment later it may be another's
-    with suppress(OSError):  # Windows removes no file that is open
-        (working / LOCK).unlink(missing_ok=True)
-        working.rmdir()
-        if not existed:
-            root.rmdir()  # nothing was written
+    try:
+        with _only_one(working):
+            ledger = Ledger(root, working)
+            try:
+                yield ledger
+            finally:
+                ledger.close()
+    finally:
+        with suppress(OSError):  # it is in use by another process, or footage has been written
+            if sys.platform == "win32":  # where no file is removed that is open
+                (working / LOCK).unlink(missing_ok=True)
+            working.rmdir()
+            if not existed:
+                root.rmdir()
 
 
 @contextmanager
@@ -139,7 +140,11 @@ def _only_one(working: Path) -> Iterator[None]:
             raise FootageError(
                 f"Another extraction is writing to {working.parent}. Wait until it has ended, or choose another folder."
             ) from None
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()  # while it is ours: a moment later it may be another's
 
 
 @contextmanager
