@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..media.frame_folders import RESERVED_BY_WINDOWS, UNSAFE_CHARACTERS
-from .footage import MANIFEST, FootageError, path_order
+from .footage import MANIFEST, FootageError, natural_order, path_order
 
 VIDEO_SUFFIXES = {
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts"),
@@ -49,11 +49,12 @@ def _videos_below(source: Path, root: Path) -> Iterator[Path]:
     seen = set()
     for folder, folders, files in os.walk(source, followlinks=True):
         here = Path(folder).resolve()
-        if here in seen or here == left_out:  # links may lead in a circle
+        if here in seen or here == left_out:  # links may lead in a circle, or to what is a folder here too
             folders.clear()
             continue
         seen.add(here)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        shown = [name for name in folders if not name.startswith(".")]
+        folders[:] = sorted(shown, key=lambda name: ((Path(folder) / name).is_symlink(), natural_order(name)))
         for name in files:
             if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES:
                 yield Path(folder) / name
