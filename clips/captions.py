@@ -94,26 +94,32 @@ def _is_inside(path: Path, root: Path) -> bool:
     return path.is_file() and path.resolve().is_relative_to(root.resolve())
 
 
-def write_captions(footage: Footage, *, pictures: bool = False, on_clip: OnClip = nobody_listens) -> list[Path]:
-    """Write each clip's caption beside its folder, with `pictures` beside each of its pictures too.
+def write_caption(footage: Footage, clip: Clip) -> list[Path]:
+    """Write a clip's caption into the file that holds it, or else beside its folder; none is no file."""
+    path = clip_caption_file(footage, clip) or next(_clip_candidates(footage, clip))
+    return [_write(path, clip.caption)] if clip.caption else []
 
-    A clip without a caption gets no file, and a picture that has a file of its own keeps it.
-    """
+
+def write_picture_captions(footage: Footage, clip: Clip, *, overwrite: bool = False) -> list[Path]:
+    """Write a clip's caption beside each of its pictures, with `overwrite` also of those that have one of their own."""
+    has_one = picture_caption_files(footage, clip)
+    paths = {frame: footage.folder(clip) / (PurePosixPath(frame).stem + SUFFIXES[0]) for frame in clip.frames}
+    if overwrite:
+        paths |= has_one
+    else:
+        paths = {frame: path for frame, path in paths.items() if frame not in has_one}
+    return [_write(path, clip.caption) for path in dict.fromkeys(paths.values())] if clip.caption else []
+
+
+def write_captions(footage: Footage, *, pictures: bool = False, on_clip: OnClip = nobody_listens) -> list[Path]:
+    """Write the captions of all clips into files, with `pictures` also beside pictures that have none of their own."""
     written = []
     for done, clip in enumerate(footage.clips):
         on_clip(done, len(footage.clips))
-        if clip.caption:
-            written += [_write(path, clip.caption) for path in _targets(footage, clip, pictures)]
+        written += write_caption(footage, clip)
+        written += write_picture_captions(footage, clip) if pictures else []
     on_clip(len(footage.clips), len(footage.clips))
     return written
-
-
-def _targets(footage: Footage, clip: Clip, pictures: bool) -> Iterator[Path]:
-    yield clip_caption_file(footage, clip) or next(_clip_candidates(footage, clip))
-    if pictures:
-        has_one = picture_caption_files(footage, clip)
-        stems = dict.fromkeys(PurePosixPath(frame).stem for frame in clip.frames if frame not in has_one)
-        yield from (footage.folder(clip) / f"{stem}{SUFFIXES[0]}" for stem in stems)
 
 
 def _write(path: Path, caption: str) -> Path:

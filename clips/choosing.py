@@ -57,7 +57,7 @@ class ActionVideo:
         return f"{self.action}/{self.path.name}"
 
 
-def find_actions(source: str | Path, out: str | Path) -> tuple[list[ActionVideo], list[str]]:
+def find_actions(source: str | Path, out: str | Path | None = None) -> tuple[list[ActionVideo], list[str]]:
     """The videos below a folder by class, and what is odd about them; what lies in `out` is left out.
 
     The class is the folder that a video lies in. One that lies in no class's folder is of the class in its name.
@@ -65,7 +65,7 @@ def find_actions(source: str | Path, out: str | Path) -> tuple[list[ActionVideo]
     found: dict[str, list[str]] = defaultdict(list)
     spelling: dict[str, str] = {}
     videos = []
-    for video in find_videos(source, out):
+    for video in find_videos(source, source if out is None else out):
         action = _action_of(video, found)
         if action:
             # Folders that differ in case are one class, as they are on Windows: the first of them names it.

@@ -10,6 +10,7 @@ from zoetrope.clips.captions import (
     read_caption_file,
     read_captions,
     write_captions,
+    write_picture_captions,
 )
 from zoetrope.clips.footage import Clip, Footage, FootageError
 from zoetrope.clips.naming import words_of
@@ -153,6 +154,16 @@ def test_a_caption_goes_into_the_file_that_it_was_read_from(footage):
 
     assert (footage.root / "dance" / "caption.txt").read_text() == "new\n"
     assert not (footage.root / "dance.txt").exists()
+
+
+def test_captions_of_pictures_are_replaced_where_that_is_asked_for(footage):
+    (footage.root / "dance" / "frame_2.caption").write_text("old")
+    clip = captioned(footage, lambda clip: "new").clip("dance")
+
+    assert len(write_picture_captions(footage, clip)) == 2
+    assert (footage.root / "dance" / "frame_2.caption").read_text() == "old"
+    assert len(write_picture_captions(footage, clip, overwrite=True)) == 3
+    assert set(picture_captions(footage, clip).values()) == {"new"}
 
 
 def test_captions_that_are_there_stay_unless_told_otherwise(footage):
