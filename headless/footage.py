@@ -8,11 +8,21 @@ from importlib import import_module
 # What each subcommand needs is only imported when the command is `footage`; the modules import no torch themselves.
 SUBCOMMANDS = {
     "extract": ("footage_extract", "take frames out of videos, into a folder of pictures for each"),
+    "choose": ("footage_choose", "take some videos of each class of an action data set"),
+    "split": ("footage_split", "say which clips are for training, for validation and for testing"),
+    "caption": ("footage_caption", "caption clips by their names, a template, or a model"),
+    "pairs": ("footage_pairs", "write frames to see and frames to give as two folders"),
+    "zip": ("footage_zip", "put the clips into one zip file"),
+    "unzip": ("footage_unzip", "take the clips out of a zip file"),
     "report": ("footage_report", "tell what the clips are like, and what is worth fixing"),
 }
 EXAMPLES = """\
 a training set, step by step:
   zoetrope footage extract videos --out set --every 10 --size 1024x576 --fit cover
+  zoetrope footage report set
+  zoetrope footage split set
+  zoetrope footage caption set --from-names
+  zoetrope footage zip set --out finetuning.zip
 
 Each command tells more: zoetrope footage extract --help
 """
