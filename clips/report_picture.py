@@ -11,10 +11,11 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from ..media.errors import MediaError
 from ..media.pictures import Pixels, read_picture
+from .lettering import FAINT, INK, LINE, PAPER, fitting, write
 from .motion import FEWEST_BUCKET, MOST_BUCKET, STILL
 from .report import Examined, Report, summary
 
@@ -25,7 +26,6 @@ THUMBNAIL = (173, 116)  # six of them and their gaps fill the width
 MOST_CLIPS = 48  # on the sheet; of more, as many are shown, from the stillest to the most moving
 MOST_BARS = 40
 
-PAPER, INK, FAINT, LINE = (250, 250, 248), (32, 34, 38), (98, 102, 110), (212, 214, 216)
 STILLEST, MIDDLE, MOST_MOVING = (0, 38, 92), (124, 123, 122), (247, 214, 56)  # of the scale of buckets
 TICKS = (1, 64, 128, 192, 255)
 
@@ -39,12 +39,12 @@ def draw_report(report: Report) -> Pixels:
     height = top + rows * (THUMBNAIL[1] + CAPTION_HEIGHT + GAP) + MARGIN
     picture = Image.new("RGB", (WIDTH, height), PAPER)
     draw = ImageDraw.Draw(picture)
-    _write(draw, (MARGIN, 26), "Footage", 26, INK)
-    _write(draw, (MARGIN + 118, 36), summary(report), 16, FAINT)
+    write(draw, (MARGIN, 26), "Footage", 26, INK)
+    write(draw, (MARGIN + 118, 36), summary(report), 16, FAINT)
     if ordered:
         _draw_chart(draw, ordered, TITLE_HEIGHT)
         left_out = f"; {len(shown)} of {len(ordered)} are shown" if len(shown) < len(ordered) else ""
-        _write(draw, (MARGIN, top - 30), f"Clips, the stillest first{left_out}", 16, INK)
+        write(draw, (MARGIN, top - 30), f"Clips, the stillest first{left_out}", 16, INK)
     for place, each in enumerate(shown):
         row, column = divmod(place, COLUMNS)
         x = MARGIN + column * (THUMBNAIL[0] + GAP)
@@ -81,11 +81,11 @@ def _draw_chart(draw: ImageDraw.ImageDraw, ordered: Sequence[Examined], top: int
     left, right, bottom = MARGIN + 36, WIDTH - MARGIN, top + CHART_HEIGHT - 30
     highest = max(counts)
     tall = bottom - top - 26
-    _write(draw, (MARGIN, top - 8), "Clips by motion, in shares of the picture's diagonal per second", 14, FAINT)
+    write(draw, (MARGIN, top - 8), "Clips by motion, in shares of the picture's diagonal per second", 14, FAINT)
     for level in sorted({highest, highest // 2} - {0}):
         y = bottom - tall * level / highest
         draw.line([(left, y), (right, y)], LINE)
-        _write(draw, (left - 10, y), str(level), 13, FAINT, anchor="rm")
+        write(draw, (left - 10, y), str(level), 13, FAINT, anchor="rm")
     wide = (right - left) / bars
     for place, count in enumerate(counts):
         x = left + place * wide
@@ -95,7 +95,7 @@ def _draw_chart(draw: ImageDraw.ImageDraw, ordered: Sequence[Examined], top: int
             draw.rectangle(box, bucket_color(_bucket_at(ordered, middle)), outline=INK)
     draw.line([(left, bottom), (right, bottom)], INK)
     for place in range(0, bars + 1, max(1, math.ceil(bars / 10))):
-        _write(draw, (left + place * wide, bottom + 6), f"{place * step:.4g}", 13, FAINT, anchor="ma")
+        write(draw, (left + place * wide, bottom + 6), f"{place * step:.4g}", 13, FAINT, anchor="ma")
     _draw_buckets(draw, ordered, (left, bottom + 30), (right, bars * step))
 
 
@@ -124,7 +124,7 @@ def _draw_buckets(
     for place, value in zip(places, values, strict=True):
         draw.line([(int(place), top), (int(place), top + SCALE_HEIGHT)], bucket_color(float(value)))
     draw.rectangle([left, top, right, top + SCALE_HEIGHT], outline=INK)
-    _write(draw, (left - 10, top + SCALE_HEIGHT / 2), "bucket", 13, FAINT, anchor="rm")
+    write(draw, (left - 10, top + SCALE_HEIGHT / 2), "bucket", 13, FAINT, anchor="rm")
     last = -math.inf
     for tick in TICKS:
         if not buckets[0] <= tick <= buckets[-1]:
@@ -132,7 +132,7 @@ def _draw_buckets(
         x = left + float(np.interp(tick, buckets, at)) / highest * (right - left)
         if x - last >= 40:
             draw.line([(x, top + SCALE_HEIGHT), (x, top + SCALE_HEIGHT + 5)], INK)
-            _write(draw, (x, top + SCALE_HEIGHT + 7), str(tick), 13, FAINT, anchor="ma")
+            write(draw, (x, top + SCALE_HEIGHT + 7), str(tick), 13, FAINT, anchor="ma")
             last = x
 
 
@@ -148,9 +148,9 @@ def _draw_clip(
     draw.rectangle([x, y, x + width - 1, y + height - 1], (228, 229, 230))
     picture.paste(thumbnail, (x + (width - thumbnail.width) // 2, y + (height - thumbnail.height) // 2))
     draw.rectangle([x, y + height, x + width - 1, y + height + 5], bucket_color(each.bucket))
-    _write(draw, (x, y + height + 9), _fitting(draw, each.clip.name, 14, width), 14, INK)
+    write(draw, (x, y + height + 9), fitting(draw, each.clip.name, 14, width), 14, INK)
     told = "does not move" if each.measured.is_still else f"{each.measured.motion:.3f}"
-    _write(draw, (x, y + height + 26), f"{told}, bucket {each.bucket}{_troubles(each)}", 13, FAINT)
+    write(draw, (x, y + height + 26), f"{told}, bucket {each.bucket}{_troubles(each)}", 13, FAINT)
 
 
 def _troubles(each: Examined) -> str:
@@ -166,32 +166,3 @@ def _thumbnail(report: Report, each: Examined) -> Image.Image:
     except (MediaError, IndexError):  # it was there when it was measured
         return Image.new("RGB", (1, 1), PAPER)
     return ImageOps.contain(image, THUMBNAIL, Image.Resampling.LANCZOS)
-
-
-# Text
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)  # the one that Pillow carries, so that every system draws the same
-
-
-def _write(
-    draw: ImageDraw.ImageDraw,
-    place: tuple[float, float],
-    text: str,
-    size: int,
-    color: tuple[int, int, int],
-    anchor: str = "la",
-) -> None:
-    draw.text(place, text, color, _font(size), anchor=anchor)
-
-
-def _fitting(draw: ImageDraw.ImageDraw, text: str, size: int, width: int) -> str:
-    """The text's end, which tells more of a clip's name than its beginning, as far as it fits."""
-    font = _font(size)
-    text = "".join(letter if letter.isprintable() else "?" for letter in text[-200:])
-    if draw.textlength(text, font) <= width:
-        return text
-    while text and draw.textlength(f"...{text}", font) > width:
-        text = text[1:]
-    return f"...{text}"
