@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import av.error
-import torch
 from av.video.frame import VideoFrame
 
 from ..media.errors import MediaError
 from ..media.files import ONLY_FROM_WRITING, folder_written_beside
 from ..media.frame_folders import PICTURE_SUFFIXES
-from ..media.pictures import Pixels, encode_jpeg, encode_png, to_bytes
+from ..media.pictures import encode_jpeg, encode_png
 from ..media.reading import VideoFacts, decoded_frames, probe, upright
-from ..media.resizing import ResizeOptions, final_size, resize
+from ..media.resizing import ResizeOptions, resize_picture
 from ..media.selection import WHOLE_CLIP, AtRate, EveryNth, Extent, Selection, Spread, Timeline, select
 from .different import MostDifferent, OnePerScene, most_different_frames, scene_frames
 from .footage import Clip, Footage, FootageError
@@ -411,15 +410,6 @@ class _Choice:
 
 def write_picture(frame: VideoFrame, path: Path, options: ExtractingOptions) -> tuple[int, int]:
     """Turn, resize, encode and write a frame; gives the (width, height) that it has in the end."""
-    pixels = resized(upright(frame), options.resize)
+    pixels = resize_picture(upright(frame), options.resize)
     path.write_bytes(encode_png(pixels) if options.format == "png" else encode_jpeg(pixels, options.quality))
     return pixels.shape[1], pixels.shape[0]
-
-
-def resized(pixels: Pixels, options: ResizeOptions) -> Pixels:
-    """The (h w c) picture in its new size, as Resize Frames gives it; one that has the size already is left alone."""
-    height, width = pixels.shape[:2]
-    if final_size(width, height, options) == (width, height):
-        return pixels
-    clip, _ = resize(torch.from_numpy(pixels)[None] / 255, options)
-    return next(to_bytes(clip))

@@ -21,6 +21,7 @@ from ..media.files import written_beside
 from ..media.pictures import BROKEN_PICTURE_ERRORS
 
 MANIFEST = "footage.jsonl"
+WORKING = ".zoetrope-extracting"  # where an extraction keeps what is unfinished; see ledger.py
 SPLITS = ("train", "validation", "test")
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 ALL_IN_ONE = "."  # the name of the clip whose pictures lie in the root itself
@@ -144,7 +145,10 @@ def read_footage(root: str | Path) -> tuple[Footage, list[str]]:
             f"There is no picture in {root} or in the folders below it. "
             "Extract frames from videos into it first: zoetrope footage extract."
         )
-    return Footage(root, tuple(clips)), found.notes()
+    notes = found.notes()
+    if (root / WORKING).is_dir():
+        notes.append("An extraction into this folder is going on or was interrupted. Run it again to finish it.")
+    return Footage(root, tuple(clips)), notes
 
 
 class _Found:

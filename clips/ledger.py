@@ -17,9 +17,8 @@ from itertools import count
 from pathlib import Path
 
 from ..media.files import REASONS
-from .footage import MANIFEST, Clip, FootageError, clip_line, parse_clip, path_order, read_manifest
+from .footage import MANIFEST, WORKING, Clip, FootageError, clip_line, parse_clip, path_order, read_manifest
 
-WORKING = ".zoetrope-extracting"
 LOCK = "lock"
 MADE = "made"  # the field of the manifest that says from what, and how, a clip was extracted
 

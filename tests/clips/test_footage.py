@@ -134,6 +134,15 @@ def test_links_out_of_the_folder_are_left_out_and_told(root, tmp_path_factory):
     assert "all" in note and "walk_frame_4" in note
 
 
+def test_an_extraction_that_was_killed_is_told(root):
+    (root / ".zoetrope-extracting" / "clip-1").mkdir(parents=True)
+
+    footage, (note,) = read_footage(root)
+
+    assert len(footage.clips) == 2
+    assert "Run it again" in note
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
 def test_the_size_is_that_of_the_upright_picture(suffix, tmp_path):
     exif = Image.Exif()
