@@ -1,5 +1,7 @@
 """Footage: from videos to a training set, as paths and facts that are cheap to pass on."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -231,6 +233,8 @@ class SplitFootage(io.ComfyNode):
                     default=default.seed,
                     min=0,
                     max=2**63 - 1,
+                    # Said outright, or the frontend would draw a new seed, and so a new split, for every run.
+                    control_after_generate=False,
                     tooltip="Another number is another split. The same one gives the same split on every machine.",
                 ),
                 io.Boolean.Input(

@@ -1,5 +1,7 @@
 """Looking at footage: a report, pairs of frames, and a clip as images."""
 
+from __future__ import annotations
+
 from functools import partial
 from typing import Any
 

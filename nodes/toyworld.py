@@ -1,5 +1,7 @@
 """Clips from the toy world: something to work on where there is no video at hand."""
 
+from __future__ import annotations
+
 from ..host import folders, io, video
 from ..media.rates import FASTEST, exact_rate
 from ..toyworld.clip import LARGEST_SEED, SMALLEST_SIDE
