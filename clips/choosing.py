@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -207,6 +208,9 @@ class SplitOptions:
         return {name: Fraction(getattr(self, name)).limit_denominator(LARGEST_DENOMINATOR) for name in SPLITS}
 
 
+_Kind = tuple[tuple[str, ...], int, str]  # what makes units alike: their classes, their size, their split
+
+
 @dataclass(frozen=True)
 class _Unit:
     """Clips that stay together."""
@@ -232,15 +236,14 @@ def split_footage(footage: Footage, options: SplitOptions = SplitOptions()) -> F
     owed = dict.fromkeys(SPLITS, Fraction(0))
     for stratum in sorted(strata, key=lambda keys: drawn_number(options.seed, "class", *units[keys[0]].classes)):
         drawn = sorted(stratum, key=lambda key: drawn_number(options.seed, "unit", key))
-        for unit, split in _shared_out([units[key] for key in drawn], options.ratios, owed):
-            split_of.update((clip.name, split) for clip in unit.clips)
+        sides = _shared_out([units[key] for key in drawn], options.ratios, owed)
+        _swap_towards_ratios(sides, [units[key] for key in drawn], owed)
+        split_of.update((clip.name, split) for key, split in sides.items() for clip in units[key].clips)
     return footage.with_clips(replace(clip, split=split_of[clip.name]) for clip in footage.clips)
 
 
-def _shared_out(
-    units: Sequence[_Unit], ratios: Mapping[str, Fraction], owed: dict[str, Fraction]
-) -> Iterator[tuple[_Unit, str]]:
-    """Give each unit to the split that lacks most, and change `owed`, the clips that each split lacks so far.
+def _shared_out(units: Sequence[_Unit], ratios: Mapping[str, Fraction], owed: dict[str, Fraction]) -> dict[str, str]:
+    """Give each unit, by its key, to the split that lacks most, and change `owed`, what each split lacks so far.
 
     What one class could not share out evenly is carried over to the next. A unit that brings a class to a split which
     would otherwise get none of it goes there.
@@ -252,6 +255,7 @@ def _shared_out(
     lacking = {action: [split for split in SPLITS if ratios[split]] for action in remaining}
     # A class with fewer units than there are splits cannot be in all of them, so nothing is reserved for it.
     reserved = {action for action, count in remaining.items() if count >= len(lacking[action])}
+    sides = {}
     for unit in units:
         urgent = [
             split
@@ -265,7 +269,40 @@ def _shared_out(
         for action in unit.classes:
             remaining[action] -= 1
             lacking[action] = [name for name in lacking[action] if name != split]
-        yield unit, split
+        sides[unit.key] = split
+    return sides
+
+
+def _swap_towards_ratios(sides: dict[str, str], units: Sequence[_Unit], owed: dict[str, Fraction]) -> None:
+    """Swap units of different size between splits as long as that brings the splits nearer to what they should have.
+
+    Only units of the same classes are swapped, so no class leaves a split.
+    """
+    alike: dict[_Kind, list[str]] = defaultdict(list)
+    for unit in units:
+        alike[tuple(unit.classes), len(unit.clips), sides[unit.key]].append(unit.key)
+    while True:
+        best = min(_swaps(alike, owed), default=None)
+        if best is None or best[0] >= 0:
+            return
+        _, one, other = best
+        (classes, size, split), (_, other_size, other_split) = one, other
+        key, other_key = alike[one].pop(0), alike[other].pop(0)
+        sides[key], sides[other_key] = other_split, split
+        alike[classes, size, other_split].append(key)
+        alike[classes, other_size, split].append(other_key)
+        owed[split] += size - other_size
+        owed[other_split] += other_size - size
+
+
+def _swaps(
+    alike: Mapping[_Kind, Sequence[str]], owed: Mapping[str, Fraction]
+) -> Iterator[tuple[Fraction, _Kind, _Kind]]:
+    """(by how much it changes half the sum of the squares of what is owed, the one kind, the other) of each swap."""
+    for one, other in combinations(sorted(kind for kind, keys in alike.items() if keys), 2):
+        if one[0] == other[0] and one[1] != other[1] and one[2] != other[2]:
+            gain = one[1] - other[1]  # what the first one's split then lacks more
+            yield gain * (owed[one[2]] - owed[other[2]] + gain), one, other
 
 
 def _units(clips: Iterable[Clip], options: SplitOptions) -> list[_Unit]:

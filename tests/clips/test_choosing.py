@@ -418,3 +418,12 @@ def test_classes_that_a_split_lacks_are_told():
     notes = missing_classes(split, SplitOptions())
 
     assert any("Run" in note for note in notes) and all("too few groups" in note for note in notes)
+
+
+def test_small_classes_come_as_near_to_the_ratios_as_their_groups_allow():
+    """Of groups of 2, 1, 1 and 1 clips only 3, 1 and 1 is nearest, whichever comes first."""
+    footage = Footage("nowhere", clips_of(("Run", 1, 1), ("Run", 2, 2), ("Run", 3, 1), ("Run", 4, 1)))
+
+    for seed in range(20):
+        counts = Counter(clip.split for clip in split_footage(footage, SplitOptions(seed=seed)).clips)
+        assert counts == {"train": 3, "validation": 1, "test": 1}
