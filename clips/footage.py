@@ -178,11 +178,12 @@ def _from_folders(root: Path, found: _Found) -> list[Clip]:
     companions = {(name, suffix) for name in contents for suffix in (".txt", ".caption")}
     for name in sorted(contents, key=path_order):
         pictures = sorted(filter(is_picture, contents[name]), key=natural_order)
-        stems = {Path(picture).stem for picture in pictures}
+        captioned = {"caption", *(Path(picture).stem for picture in pictures)}
         for file in contents[name]:
             below = file if name == ALL_IN_ONE else f"{name}/{file}"
             is_caption = file.endswith((".txt", ".caption")) and (
-                Path(file).stem in stems or (str(PurePosixPath(below).with_suffix("")), Path(file).suffix) in companions
+                Path(file).stem in captioned
+                or (str(PurePosixPath(below).with_suffix("")), Path(file).suffix) in companions
             )
             if not is_picture(file) and not is_caption:
                 found.add("Left alone, because these are no pictures: {which}.", below)

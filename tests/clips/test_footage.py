@@ -309,3 +309,10 @@ def test_any_names_have_one_order(names):
     shuffled = list(np.random.default_rng(0).permutation(np.array(names, object)))
 
     assert sorted(shuffled, key=natural_order) == sorted(names, key=natural_order)
+
+
+def test_captions_beside_clips_and_pictures_and_in_clips_are_not_stray(root):
+    for name in ("walk.txt", "run.caption", "walk/walk_frame_2.txt", "run/caption.txt"):
+        (root / name).write_text("a caption")
+
+    assert read_footage(root)[1] == []
