@@ -13,7 +13,11 @@ from typing import Any, TextIO
 from .progress import ProgressDisplay
 
 OK, WRONG, INTERRUPTED = 0, 2, 130
-OTHERS = {"queue": "run a workflow on a ComfyUI server", "doctor": "tell what is installed, found and missing"}
+OTHERS = {
+    "queue": "run a workflow on a ComfyUI server",
+    "footage": "turn videos into training sets: extract, choose, split, report and more",
+    "doctor": "tell what is installed, found and missing",
+}
 SHIPPED = Path(__file__).resolve().parent.parent / "workflows"
 
 

@@ -54,6 +54,7 @@ class _Task:
     total: float = 0
     tenths: int = 0
     done: bool = False
+    note: str = ""
 
 
 class ProgressDisplay:
@@ -82,8 +83,11 @@ class ProgressDisplay:
     ) -> None:
         self.close()
 
-    def show(self, title: str, step: float, total: float) -> None:
-        """Say that `title` has done `step` of `total` steps; a total of 1 means that there are no steps to count."""
+    def show(self, title: str, step: float, total: float, note: str = "") -> None:
+        """Say that `title` has done `step` of `total` steps; a total of 1 means that there are no steps to count.
+
+        The note stands behind the numbers: a rate, or the time that is left.
+        """
         title = printable(title)
         task = self._tasks.get(title)
         if task is None or step < task.step or (task.done and step < total):
@@ -91,7 +95,7 @@ class ProgressDisplay:
             starts = True
         else:
             starts = False
-        was_done, task.step, task.total = task.done, step, total
+        was_done, task.step, task.total, task.note = task.done, step, total, printable(note)
         task.done = total > 0 and step >= total
         if self._on_terminal:
             self._show_on_terminal(title, task, was_done)
@@ -126,6 +130,8 @@ class ProgressDisplay:
         if task.total > 1:
             full = int(BAR_CELLS * max(0.0, task.step) / task.total)
             end = f"  [{'#' * full}{'-' * (BAR_CELLS - full)}] {task.step:g}/{task.total:g}{end}"
+        if task.note:
+            end = f"{end}  {task.note}"
         # One cell stays free: a full line makes some terminals scroll, and the bar would be drawn on every line.
         width = shutil.get_terminal_size().columns - 1
         return shortened(shortened(title, max(8, width - cells(end))) + end, width)
@@ -138,7 +144,8 @@ class ProgressDisplay:
         tenths = int(10 * task.step / task.total)
         if tenths > task.tenths:
             task.tenths = tenths
-            self.say(f"{title}: {10 * tenths} % ({task.step:g} of {task.total:g})")
+            note = f", {task.note}" if task.note else ""
+            self.say(f"{title}: {10 * tenths} % ({task.step:g} of {task.total:g}{note})")
 
     def _clear_bar(self) -> None:
         if self._bar_is_shown:

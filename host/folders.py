@@ -10,6 +10,7 @@ import mimetypes
 import os
 import re
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Literal
@@ -98,14 +99,41 @@ def resolve_input(name: str) -> Path:
     return path
 
 
+def resolve_place(name: str) -> Path:
+    """The file or folder that a value names, as `resolve_input` reads it; an empty name is the folder itself."""
+    stem, kind = _without_annotation(name)
+    root = {"input": input_folder, "output": output_folder, "temp": temp_folder}[kind]()
+    path = _inside(root, stem, f"the {kind} folder")
+    if not path.exists():
+        raise ValueError(f"{name!r} is not in the {kind} folder, {root}. {_similar(path, folders=True)}")
+    return path
+
+
+def annotated(path: Path) -> str:
+    """The name by which `resolve_place` finds a path that lies in one of the folders."""
+    for kind, root in (("input", input_folder()), ("output", output_folder()), ("temp", temp_folder())):
+        with suppress(ValueError):
+            inside = path.relative_to(root).as_posix()
+            return inside if kind == "input" else f"{inside} [{kind}]"
+    raise ValueError(f"{path} lies in none of the folders for input, output and temporary files.")
+
+
+def output_place(name: str) -> Path:
+    """The file or folder in the output folder that a value names, whether it is there or not."""
+    path = _inside(output_folder(), os.path.normpath(name) if name.strip() else "", "the output folder")
+    if path == output_folder():
+        raise ValueError("No name is given. Choose a name for a folder inside the output folder.")
+    return path
+
+
 def _without_annotation(name: str) -> tuple[str, str]:
     match = re.fullmatch(r"(.*?) ?\[(input|output|temp)\]", name, re.DOTALL)
     return (match[1], match[2]) if match else (name, "input")
 
 
-def _similar(path: Path) -> str:
+def _similar(path: Path, folders: bool = False) -> str:
     try:
-        names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+        names = [entry.name for entry in path.parent.iterdir() if folders or entry.is_file()]
     except OSError:
         names = []
     near = difflib.get_close_matches(path.name, names, n=1)

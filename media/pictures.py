@@ -78,7 +78,9 @@ def encode_png(pixels: Pixels, metadata: Mapping[str, Any] | None = None) -> byt
     encoded, png = cv2.imencode(".png", cv2.cvtColor(pixels, order))
     if not encoded:
         raise MediaError(f"A picture of {pixels.shape[1]}x{pixels.shape[0]} pixels is too large for a PNG file.")
-    texts = b"".join(_text_chunk(key, json.dumps(value)) for key, value in (metadata or {}).items())
+    if not metadata:
+        return png.tobytes()
+    texts = b"".join(_text_chunk(key, json.dumps(value)) for key, value in metadata.items())
     return png[:PNG_HEADER_BYTES].tobytes() + texts + png[PNG_HEADER_BYTES:].tobytes()
 
 

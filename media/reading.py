@@ -156,6 +156,17 @@ def read_frames(
     source: Source, numbers: Sequence[int], facts: VideoFacts | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Give (number, pixels) for the frames asked for, in rising order and each once."""
+    for number, frame in decoded_frames(source, numbers, facts):
+        yield number, upright(frame)
+
+
+def decoded_frames(
+    source: Source, numbers: Sequence[int], facts: VideoFacts | None = None
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Give the frames asked for, in rising order and each once, as the decoder has them; `upright` gives their pixels.
+
+    The conversion to pixels costs as much as decoding does, and may be left to another thread, or out.
+    """
     facts = facts or probe(source)
     wanted = sorted(set(numbers))
     if wanted and not 0 <= wanted[0] <= wanted[-1] < facts.frames:
@@ -165,8 +176,23 @@ def read_frames(
             f"numbered 0 to {facts.frames - 1}. Ask for frames within them."
         )
     by_table = facts.table and _frames_by_table(source, wanted, facts, facts.table)
-    for number, frame in by_table or _frames_by_counting(source, wanted, facts):
-        yield number, _upright(frame)
+    yield from by_table or _frames_by_counting(source, wanted, facts)
+
+
+def upright(frame: VideoFrame) -> np.ndarray:
+    """The frame's (h w c) pixels, turned as the file asks."""
+    # Both ends are named because PyAV before 17 takes no notice of what the frame says, and converts only between two.
+    matrix = int(frame.colorspace) if int(frame.colorspace) in MATRICES else BT601
+    spread = int(frame.color_range) or ColorRange.MPEG.value
+    pixels = frame.to_ndarray(
+        format="rgb24",
+        src_colorspace=matrix,
+        dst_colorspace=BT601,
+        src_color_range=spread,
+        dst_color_range=ColorRange.JPEG.value,
+    )
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
 def load_frames(
@@ -414,18 +440,3 @@ def _undecodable(name: str, number: int) -> MediaError:
         f"Frame {number} of {name} cannot be decoded: the file is damaged there. "
         "Take frames from before it, or make, copy or download the file again."
     )
-
-
-def _upright(frame: VideoFrame) -> np.ndarray:
-    # Both ends are named because PyAV before 17 takes no notice of what the frame says, and converts only between two.
-    matrix = int(frame.colorspace) if int(frame.colorspace) in MATRICES else BT601
-    spread = int(frame.color_range) or ColorRange.MPEG.value
-    pixels = frame.to_ndarray(
-        format="rgb24",
-        src_colorspace=matrix,
-        dst_colorspace=BT601,
-        src_color_range=spread,
-        dst_color_range=ColorRange.JPEG.value,
-    )
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels

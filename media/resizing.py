@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from .errors import MediaError
 from .memory import room_for_clip
-from .pictures import check_clip, not_a_number, parse_color
+from .pictures import Pixels, check_clip, not_a_number, parse_color, to_bytes
 
 LARGEST_SIDE = 16384
 SMALLER = "Choose a smaller size or fewer frames, or close other programs."
@@ -49,6 +51,8 @@ FILTERS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
     "bilinear": (_triangle, 1.0),
     "area": (_box, 0.5),
 }
+# Those of Pillow's that are the same, and whose weights are never negative.
+PILLOWS = {"bilinear": Image.Resampling.BILINEAR, "area": Image.Resampling.BOX}
 FILTER_NAMES = (*FILTERS, "nearest")
 FITS = ("stretch", "cover", "pad")
 # Where the picture lies in the room that it has, or the room in the picture: from 0, left or top, to 1.
@@ -123,6 +127,32 @@ def resize(
         resized[index, room.rows, room.columns] = resample(frame)
         on_frame(index + 1, resized[index].expand(-1, -1, max(3, channels)))  # grey is told as a colour
     return resized, mask.expand(frames, -1, -1)
+
+
+def resize_picture(pixels: Pixels, options: ResizeOptions) -> Pixels:
+    """Give a (h w rgb) picture of bytes in its new size, as `resize` does for clips.
+
+    Pillow resamples as we do, but rounds to bytes after the rows and again after the columns. With weights that are
+    never negative that moves a value by one level at the most, and takes a seventh of the time. A sharp filter would
+    also lose its overshoot between the two, so those go the way of clips.
+    """
+    height, width = pixels.shape[:2]
+    new_width, new_height = final_size(width, height, options)
+    room = _Room.of(width, height, new_width, new_height, options)
+    if (new_width, new_height) == (width, height) and not room.is_padded:
+        return pixels
+    if options.filter not in PILLOWS:
+        clip, _ = resize(torch.from_numpy(pixels)[None] / 255, options)
+        return next(to_bytes(clip))
+    shown = (room.columns.stop - room.columns.start, room.rows.stop - room.rows.start)
+    seen = (room.seen_x[0], room.seen_y[0], room.seen_x[1], room.seen_y[1])
+    picture = np.asarray(Image.fromarray(pixels).resize(shown, PILLOWS[options.filter], box=seen))
+    if not room.is_padded:
+        return picture
+    ground = _ground(torch.from_numpy(pixels) / 255, new_width, new_height, options.ground)
+    resized = next(to_bytes(ground.expand(new_height, new_width, 3)[None])).copy()
+    resized[room.rows, room.columns] = picture
+    return resized
 
 
 @dataclass(frozen=True)

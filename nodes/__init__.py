@@ -1,17 +1,26 @@
 """The nodes, and how ComfyUI gets them."""
 
 from ..host import ComfyExtension, io
+from .footage import FootageFromVideos, LoadFootage, SplitFootage
+from .footage_views import FootageReport, FootageToFrames, FramePairs
 from .frames import ExtractFrames
 from .resizing import ResizeFrames
 from .saving import SaveFrames, SaveGif
-from .toyworld import ToyWorldClip
+from .toyworld import ToyWorldClip, ToyWorldVideos
 
 NODES: list[type[io.ComfyNode]] = [
     ToyWorldClip,
+    ToyWorldVideos,
     ExtractFrames,
     ResizeFrames,
     SaveGif,
     SaveFrames,
+    FootageFromVideos,
+    LoadFootage,
+    SplitFootage,
+    FootageReport,
+    FramePairs,
+    FootageToFrames,
 ]
 
 

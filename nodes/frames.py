@@ -1,5 +1,6 @@
 """Taking frames out of a video."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..host import folders, io
@@ -27,7 +28,7 @@ class ExtractFrames(io.ComfyNode):
             search_aliases=["video to frames", "video to images", "every nth frame", "select every nth", "frame rate"],
             inputs=[
                 _rule_input(),
-                _extent_input(),
+                extent_input(),
                 io.Video.Input(
                     "video",
                     optional=True,
@@ -85,7 +86,7 @@ class ExtractFrames(io.ComfyNode):
         video: Any = None,
         file: str | None = NO_FILE,
     ) -> io.NodeOutput:
-        found = _extract(video, file or NO_FILE, _chosen("choose", RULES, choose), _chosen("range", EXTENTS, range))
+        found = _extract(video, file or NO_FILE, chosen("choose", RULES, choose), chosen("range", EXTENTS, range))
         return io.NodeOutput(
             found.images,
             float(found.frames_per_second),
@@ -164,7 +165,7 @@ def _rule_input() -> io.DynamicCombo.Input:
     )
 
 
-def _extent_input() -> io.DynamicCombo.Input:
+def extent_input() -> io.DynamicCombo.Input:
     frames, seconds = FrameRange(), SecondsRange()
     return io.DynamicCombo.Input(
         "range",
@@ -215,7 +216,7 @@ def _extent_input() -> io.DynamicCombo.Input:
     )
 
 
-def _chosen(name: str, kinds: dict[str, type], value: dict[str, Any] | None) -> Any:
+def chosen(name: str, kinds: Mapping[str, Callable[..., Any]], value: dict[str, Any] | None) -> Any:
     """The object that a dynamic combo's value describes: its key names the kind, its inputs are the fields."""
     fields = dict(value or {})
     key = fields.pop(name, None)

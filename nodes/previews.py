@@ -8,7 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ..host import folders, io, ui
-from ..media.pictures import Pixels, opaque, to_bytes
+from ..media.files import written_beside
+from ..media.pictures import Pixels, encode_png, opaque, to_bytes
 from ..media.resizing import ResizeOptions, resize
 from ..media.webp import WebpOptions, write_webp
 from ..media.writing import write_video
@@ -27,6 +28,14 @@ def animated(images: Tensor, frames_per_second: float) -> ui.SavedImages:
     path, shown = _new_file(".webp")
     write_webp(path, _small(images, numbers), rate, LOOKS)
     return ui.SavedImages([shown], is_animated=len(numbers) > 1)
+
+
+def still(pixels: Pixels) -> ui.SavedImages:
+    """Show one (h w c) picture, at its own size."""
+    path, shown = _new_file(".png")
+    with written_beside(path) as draft:
+        draft.write_bytes(encode_png(pixels))
+    return ui.SavedImages([shown])
 
 
 def playing(images: Tensor, frames_per_second: float) -> ui.PreviewVideo:

@@ -36,7 +36,7 @@ class ResizeFrames(io.ComfyNode):
                     max=LARGEST_SIDE,
                     tooltip="In pixels. 0 follows from the width and the aspect; both 0 keep the size.",
                 ),
-                _fit_input(default),
+                fit_input(default),
                 io.Int.Input(
                     "multiple_of",
                     default=default.multiple_of,
@@ -63,7 +63,7 @@ class ResizeFrames(io.ComfyNode):
     def execute(
         cls, images: Tensor, width: int, height: int, multiple_of: int, filter: Any, fit: dict[str, Any] | None = None
     ) -> io.NodeOutput:
-        options = ResizeOptions(width=width, height=height, multiple_of=multiple_of, filter=filter, **_fit_of(fit))
+        options = ResizeOptions(width=width, height=height, multiple_of=multiple_of, filter=filter, **fit_of(fit))
         resized, mask = resize(images, options, watch(len(images)))
         # One picture seen many times is no mask for nodes that change masks in place.
         return io.NodeOutput(resized, mask.contiguous())
@@ -72,7 +72,7 @@ class ResizeFrames(io.ComfyNode):
 GROUNDS = {"white": "white", "black": "black", "blurred edges": "blur"}
 
 
-def _fit_of(choice: dict[str, Any] | None) -> dict[str, Any]:
+def fit_of(choice: dict[str, Any] | None) -> dict[str, Any]:
     """The options that the dynamic combos' value describes."""
     # ComfyUI passes on nothing where a prompt's key is unknown to it.
     if not choice or "fit" not in choice:
@@ -85,7 +85,7 @@ def _fit_of(choice: dict[str, Any] | None) -> dict[str, Any]:
     return {"fit": "pad", "ground": ground["color"] if ground["ground"] == "color" else GROUNDS[ground["ground"]]}
 
 
-def _fit_input(default: ResizeOptions) -> io.DynamicCombo.Input:
+def fit_input(default: ResizeOptions) -> io.DynamicCombo.Input:
     return io.DynamicCombo.Input(
         "fit",
         options=[

@@ -149,7 +149,7 @@ class SaveFrames(io.ComfyNode):
     def execute(
         cls, images: Tensor, folder: str, name: str, format: dict[str, Any] | None = None, indices: str = ""
     ) -> io.NodeOutput:
-        options = FramesOptions(name=name, numbers=_numbers(indices), **_format_of(format))
+        options = FramesOptions(name=name, numbers=_numbers(indices), **format_of(format))
         check_clip(images)
         _, height, width, _ = images.shape
         target = folders.numbered(folder, width=width, height=height)
@@ -162,7 +162,7 @@ class SaveFrames(io.ComfyNode):
         return io.NodeOutput(subfolder, ui={**_shown(subfolder, some).as_dict(), "files": saved})
 
 
-def _format_of(choice: dict[str, Any] | None) -> dict[str, Any]:
+def format_of(choice: dict[str, Any] | None) -> dict[str, Any]:
     if not choice or "format" not in choice:  # ComfyUI passes on nothing where a prompt's key is unknown to it
         raise ValueError("format is not set to one of its options. Choose png or jpeg.")
     return choice

@@ -1,10 +1,13 @@
 """Clips from the toy world: something to work on where there is no video at hand."""
 
-from ..host import io, video
+from __future__ import annotations
+
+from ..host import folders, io, video
 from ..media.rates import FASTEST, exact_rate
 from ..toyworld.clip import LARGEST_SEED, SMALLEST_SIDE
 from ..toyworld.shapes import ShapesOptions, compose, render
 from ..toyworld.sound import ticks
+from ..toyworld.videos import VideosOptions, write_videos
 from . import previews
 from .watching import watch
 
@@ -29,45 +32,7 @@ class ToyWorldClip(io.ComfyNode):
                     default="shapes",
                     tooltip="What is drawn. shapes: a circle, square, triangle or star, three of them, on their ways.",
                 ),
-                io.Float.Input(
-                    "seconds",
-                    default=default.seconds,
-                    min=0.05,
-                    max=3600.0,
-                    step=0.01,
-                    tooltip="How long the clip lasts. It is kept in memory: a minute at 256 x 256 and 24 frames per "
-                    "second takes 1.1 GB.",
-                ),
-                io.Float.Input(
-                    "frames_per_second",
-                    default=default.frames_per_second,
-                    min=1.0,
-                    max=float(FASTEST),
-                    step=0.001,
-                    tooltip="How many frames each second has.",
-                ),
-                io.Int.Input(
-                    "width",
-                    default=default.width,
-                    min=SMALLEST_SIDE,
-                    max=8192,
-                    tooltip="The picture's width in pixels.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=default.height,
-                    min=SMALLEST_SIDE,
-                    max=8192,
-                    tooltip="The picture's height in pixels.",
-                ),
-                io.Int.Input(
-                    "seed",
-                    default=default.seed,
-                    min=0,
-                    max=LARGEST_SEED,
-                    control_after_generate=True,
-                    tooltip="Another number is another scene: other shapes, colours, paths and ground.",
-                ),
+                *_clip_inputs(default),
             ],
             outputs=[
                 io.Video.Output(
@@ -92,3 +57,82 @@ class ToyWorldClip(io.ComfyNode):
         return io.NodeOutput(
             video.VideoFromComponents(clip.images, rate, sound), ui=previews.animated(clip.images, float(rate))
         )
+
+
+class ToyWorldVideos(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        default = VideosOptions()
+        return io.Schema(
+            node_id="ZoetropeToyWorldVideos",
+            display_name="Toy World Videos",
+            category="Zoetrope/toy world",
+            description="Draws several short videos of the toy world into a folder for temporary files, to try out "
+            "what turns videos into a training set. The same settings always give the same videos.",
+            search_aliases=["test videos", "sample dataset", "example footage", "demo videos", "synthetic dataset"],
+            inputs=[
+                io.Int.Input("count", default=default.count, min=1, max=1000, tooltip="How many videos."),
+                io.Int.Input(
+                    "still",
+                    default=default.still,
+                    min=0,
+                    max=1000,
+                    tooltip="So many of them do not move, so that there is something to find for Footage Report.",
+                ),
+                *_clip_inputs(default.clip),
+            ],
+            outputs=[
+                io.String.Output(
+                    display_name="folder", tooltip="Where they are: connect it to videos of Footage From Videos."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, count: int, still: int, seconds: float, frames_per_second: float, width: int, height: int, seed: int
+    ) -> io.NodeOutput:
+        clip = ShapesOptions(
+            seconds=seconds, frames_per_second=frames_per_second, width=width, height=height, seed=seed
+        )
+        options = VideosOptions(count=count, still=still, clip=clip)
+        folder = folders.temp_folder() / "zoetrope" / f"toy_videos_{options.digest}"
+        if not folder.is_dir():
+            write_videos(folder, options, watch(pictures=False))
+        return io.NodeOutput(folders.annotated(folder))
+
+
+def _clip_inputs(default: ShapesOptions) -> list[io.Float.Input | io.Int.Input]:
+    return [
+        io.Float.Input(
+            "seconds",
+            default=default.seconds,
+            min=0.05,
+            max=3600.0,
+            step=0.01,
+            tooltip="How long the clip lasts. It is kept in memory: a minute at 256 x 256 and 24 frames per second "
+            "takes 1.1 GB.",
+        ),
+        io.Float.Input(
+            "frames_per_second",
+            default=default.frames_per_second,
+            min=1.0,
+            max=float(FASTEST),
+            step=0.001,
+            tooltip="How many frames each second has.",
+        ),
+        io.Int.Input(
+            "width", default=default.width, min=SMALLEST_SIDE, max=8192, tooltip="The picture's width in pixels."
+        ),
+        io.Int.Input(
+            "height", default=default.height, min=SMALLEST_SIDE, max=8192, tooltip="The picture's height in pixels."
+        ),
+        io.Int.Input(
+            "seed",
+            default=default.seed,
+            min=0,
+            max=LARGEST_SEED,
+            control_after_generate=True,
+            tooltip="Another number is another scene: other shapes, colours, paths and ground.",
+        ),
+    ]

@@ -163,3 +163,41 @@ def test_folders_that_are_not_named_stay(own_folders):
 
     assert folders.output_folder() == Path("elsewhere")
     assert folders.input_folder() == own_folders["input"]
+
+
+def test_a_place_is_a_file_or_a_folder_of_any_folder(own_folders):
+    for folder in own_folders.values():
+        (folder / "set/clip").mkdir(parents=True)
+        (folder / "set.zip").touch()
+
+    for kind in ("input", "output", "temp"):
+        assert folders.resolve_place(f"set/clip [{kind}]") == own_folders[kind] / "set/clip"
+        assert folders.resolve_place(f"set.zip [{kind}]") == own_folders[kind] / "set.zip"
+    assert folders.resolve_place("") == own_folders["input"]
+
+
+def test_a_place_that_is_not_there_is_told_with_what_may_be_meant(own_folders):
+    (own_folders["input"] / "archery").mkdir()
+
+    with pytest.raises(ValueError, match="'archrey' is not in the input folder, .* Did you mean 'archery'?"):
+        folders.resolve_place("archrey")
+
+
+def test_a_path_in_one_of_the_folders_has_a_name_that_leads_back(own_folders):
+    for kind in ("input", "output", "temp"):
+        (own_folders[kind] / "a b").mkdir(parents=True)
+        name = folders.annotated(own_folders[kind] / "a b")
+        assert folders.resolve_place(name) == own_folders[kind] / "a b"
+
+    with pytest.raises(ValueError, match="lies in none of the folders"):
+        folders.annotated(own_folders["input"].parent)
+
+
+@pytest.mark.parametrize("name", ["", "  ", ".", "a/..", "../a", "/a", "a/../..", "C:a", "a\0b"])
+def test_what_is_written_lies_below_the_output_folder(own_folders, name):
+    with pytest.raises(ValueError, match="Choose"):
+        folders.output_place(name)
+
+
+def test_an_output_place_need_not_be_there(own_folders):
+    assert folders.output_place("sets/new") == own_folders["output"] / "sets/new"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zoetrope.media.errors import MediaError
-from zoetrope.media.resizing import ANCHORS, FILTER_NAMES, ResizeOptions, final_size, resize
+from zoetrope.media.resizing import ANCHORS, FILTER_NAMES, ResizeOptions, final_size, resize, resize_picture
 
 PILLOW = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -78,8 +78,16 @@ def test_a_clip_that_has_its_size_stays_as_it_is(height, width, fit, filter):
 
 
 @settings(deadline=None)
-@given(SIZES, SIZES, st.integers(0, 40), st.integers(0, 40), FITS, FILTERS, st.sampled_from(sorted(ANCHORS)),
-       st.sampled_from([1, 2, 3, 8, 64]))
+@given(
+    SIZES,
+    SIZES,
+    st.integers(0, 40),
+    st.integers(0, 40),
+    FITS,
+    FILTERS,
+    st.sampled_from(sorted(ANCHORS)),
+    st.sampled_from([1, 2, 3, 8, 64]),
+)
 def test_the_size_is_what_was_asked_for_and_values_stay_in_range(
     height, width, new_width, new_height, fit, filter, anchor, multiple
 ):
@@ -104,9 +112,7 @@ def test_the_size_is_what_was_asked_for_and_values_stay_in_range(
 def test_one_color_stays_one_color(height, width, new_height, new_width, fit, filter, value):
     clip = torch.full((1, height, width, 3), value)
 
-    resized, _ = resize(
-        clip, ResizeOptions(width=new_width, height=new_height, fit=fit, filter=filter, ground="blur")
-    )
+    resized, _ = resize(clip, ResizeOptions(width=new_width, height=new_height, fit=fit, filter=filter, ground="blur"))
 
     torch.testing.assert_close(resized, torch.full_like(resized, value), rtol=0, atol=2e-6)
 
@@ -271,3 +277,25 @@ def test_nan_is_refused_with_the_number_of_its_frame():
 
     with pytest.raises(MediaError, match="Frame 1 holds NaN"):
         resize(clip, ResizeOptions(width=3))
+
+
+@given(
+    sizes=st.tuples(SIZES, SIZES, SIZES, SIZES),
+    fit=FITS,
+    filter=FILTERS,
+    ground=st.sampled_from(["white", "#102030", "blur"]),
+    anchor=st.sampled_from(list(ANCHORS)),
+    seed=st.integers(0, 9),
+)
+def test_a_picture_of_bytes_becomes_what_a_clip_becomes(sizes, fit, filter, ground, anchor, seed):
+    width, height, new_width, new_height = sizes
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    options = ResizeOptions(width=new_width, height=new_height, fit=fit, filter=filter, ground=ground, anchor=anchor)
+
+    resized = resize_picture(pixels, options)
+
+    expected = (resize(torch.from_numpy(pixels)[None] / 255, options)[0][0] * 255).round().byte().numpy()
+    levels = 1 if filter in ("area", "bilinear") else 0  # Pillow rounds between rows and columns
+    assert resized.dtype == np.uint8
+    assert resized.shape == expected.shape
+    assert np.abs(resized.astype(int) - expected).max() <= levels
