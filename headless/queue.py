@@ -209,7 +209,8 @@ class _Job:
 
     async def _post(self, server: ComfyServer, workflow: Workflow, prompt_id: str, client_id: str) -> None:
         extra: dict[str, Any] = {"preview_method": "none"}  # nobody looks at them here, and they cost time
-        if workflow.extra_pnginfo is not None:
+        # ComfyUI opens a file's graph before its prompt, and the graph does not have the overrides.
+        if workflow.extra_pnginfo is not None and not self.overrides:
             extra["extra_pnginfo"] = workflow.extra_pnginfo
         body = {"prompt": workflow.prompt, "prompt_id": prompt_id, "client_id": client_id, "extra_data": extra}
         try:

@@ -54,7 +54,9 @@ def run_workflow(
         loaded = load_workflow(workflow, known)
         prompt = settings.apply(brought_up_to_date(loaded.prompt), overrides or {}, known)
         outputs = require_valid(prompt, known, own_checks())
-        shown = Run(prompt, all_nodes(), loaded.extra_pnginfo, on_progress).execute(outputs)
+        # ComfyUI opens a file's graph before its prompt, and the graph does not have the overrides.
+        embedded = None if overrides else loaded.extra_pnginfo
+        shown = Run(prompt, all_nodes(), embedded, on_progress).execute(outputs)
         return RunResult(shown, list(_saved(shown)))
 
 

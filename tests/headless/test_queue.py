@@ -109,11 +109,14 @@ def test_a_saved_graph_is_converted_by_the_servers_own_definitions_and_embedded(
     }  # fmt: skip
     told = Told()
 
+    run(comfy, graph, tmp_path)
     run(comfy, graph, tmp_path, told, overrides={"Draw.steps": "6"})
 
-    assert comfy.posted[0]["prompt"]["1"]["inputs"] == {"steps": 6}
-    assert comfy.posted[0]["prompt"]["2"]["inputs"] == {"filename_prefix": "x", "images": ["1", 0]}
-    assert comfy.posted[0]["extra_data"]["extra_pnginfo"] == {"workflow": graph}
+    as_saved, changed = comfy.posted
+    assert changed["prompt"]["1"]["inputs"] == {"steps": 6}
+    assert changed["prompt"]["2"]["inputs"] == {"filename_prefix": "x", "images": ["1", 0]}
+    assert as_saved["extra_data"]["extra_pnginfo"] == {"workflow": graph}
+    assert "extra_pnginfo" not in changed["extra_data"]  # ComfyUI would open the graph, which lacks the change
     assert told.steps("Draw")[-1] == (6, 6)
 
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,25 @@ def test_inputs_can_be_set_from_outside(here):
     result = run_workflow(COPY, overrides={"Save Image.filename_prefix": "other"})
 
     assert result.files == [Path("output/other_00001_.png")]
+
+
+def test_a_saved_graph_is_embedded_only_where_it_is_what_was_run(here):
+    graph = {
+        "nodes": [
+            {"id": 1, "type": "LoadImage", "mode": 0, "inputs": [], "widgets_values": ["grey.png", "image"],
+             "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [1]}]},
+            {"id": 2, "type": "SaveImage", "mode": 0, "widgets_values": ["one"],
+             "inputs": [{"name": "images", "type": "IMAGE", "link": 1}], "outputs": []},
+        ],
+        "links": [[1, 1, 0, 2, 0, "IMAGE"]],
+    }  # fmt: skip
+
+    (as_saved,) = run_workflow(graph).files
+    (changed,) = run_workflow(graph, overrides={"2.filename_prefix": "two"}).files
+
+    assert json.loads(Image.open(as_saved).text["workflow"]) == graph
+    assert "workflow" not in Image.open(changed).text  # ComfyUI would open it, and it lacks the change
+    assert json.loads(Image.open(changed).text["prompt"])["2"]["inputs"]["filename_prefix"] == "two"
 
 
 def test_nothing_is_run_or_written_where_anything_is_wrong(here):

@@ -103,6 +103,22 @@ def test_a_redirect_is_followed_for_everything_that_comes_after(comfy):
     assert comfy.posted
 
 
+@pytest.mark.parametrize(
+    ("final", "base"),
+    [
+        ("https://here:8443/prompt", "https://me:secret@here:8443"),
+        ("http://elsewhere/prompt", "http://elsewhere"),
+        ("http://other:login@elsewhere/prompt", "http://elsewhere"),
+    ],
+)
+def test_a_login_is_kept_on_its_host_and_goes_to_no_other(final, base):
+    server = ComfyServer("http://me:secret@here:8188")
+
+    server._follow(final, "/prompt")
+
+    assert server.address.base == base
+
+
 def test_nobody_there_is_one_sentence():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
