@@ -161,7 +161,7 @@ def _refuse_hostile(name: str, where: str) -> None:
     windows = PureWindowsPath(name)
     if re.match("[A-Za-z]:", name) and not windows.root:
         raise ValueError(
-            f"{name!r} begins with a letter and a colon, which on Windows is a drive. Leave out the colon."
+            f"{name!r} begins with a letter and a colon, which on Windows is a drive. Choose a name without the colon."
         )
     if windows.drive or windows.root:
         raise ValueError(f"{name!r} is an absolute path. Choose a name inside {where}.")

@@ -48,9 +48,7 @@ def refuse_playlist(source: str | Path | BytesIO) -> None:
 
 
 def _playlist(name: str) -> Playlist:
-    return Playlist(
-        f"{name} is a playlist that names other files, and those are not followed. Give the video itself."
-    )
+    return Playlist(f"{name} is a playlist that names other files, and those are not followed. Give the video itself.")
 
 
 def _text_at_start(file: BinaryIO) -> bytes:

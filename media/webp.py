@@ -56,8 +56,15 @@ def write_webp(
         on_frame(index + 1, opaque(frame))
     with written_beside(path) as draft:
         images[0].save(
-            draft, format="WEBP", save_all=True, append_images=images[1:], duration=delays(len(images), rate, 1000),
-            loop=0, exif=_webp_exif(metadata or {}), lossless=options.lossless, quality=options.quality,
+            draft,
+            format="WEBP",
+            save_all=True,
+            append_images=images[1:],
+            duration=delays(len(images), rate, 1000),
+            loop=0,
+            exif=_webp_exif(metadata or {}),
+            lossless=options.lossless,
+            quality=options.quality,
             method=options.method,
         )
     return path

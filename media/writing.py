@@ -106,9 +106,10 @@ def write_video(
     path, rate = Path(path), exact_rate(frames_per_second)
     container, codec = _formats(path, options)
     first, frames = with_first(frames)
-    with written_beside(path) as draft, av.open(
-        str(draft), "w", format=container.muxer, options=dict(container.options)
-    ) as output:
+    with (
+        written_beside(path) as draft,
+        av.open(str(draft), "w", format=container.muxer, options=dict(container.options)) as output,
+    ):
         output.metadata.update({key: json.dumps(value) for key, value in (metadata or {}).items()})
         pictures = _PictureTrack(output, codec, options, rate, opaque(first).shape)
         track = _SoundTrack(output, container.sound_codec, sound) if has_samples(sound) else None

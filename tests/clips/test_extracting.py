@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import suppress
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,10 @@ def eight_a_second(clip):
 
 
 def five_spread(clip):
+    steps = [later - earlier for earlier, later in pairwise(clip.starts)]
+    if max(steps) - min(steps) > Fraction(1, 500):  # an uneven clip is spread over its time
+        times = [clip.starts[0] + (clip.starts[len(clip.pixels) - 1] - clip.starts[0]) * k / 4 for k in range(5)]
+        return [max(n for n, start in enumerate(clip.starts) if start <= t + Fraction(1, 2000)) for t in times]
     return [int(Fraction(k * (len(clip.pixels) - 1), 4) + Fraction(1, 2)) for k in range(5)]
 
 

@@ -138,11 +138,11 @@ def test_a_library_that_is_too_old_is_told_with_what_to_do(here, versions):
     versions["av"] = "13.1.0"
 
     assert found("Installed")["av"] == Finding(
-        "Installed", "av", "13.1.0, older than 14.0", "missing", 'pip install --upgrade "av>=14.0"'
+        "Installed", "av", "13.1.0, older than 14.2.0", "missing", 'pip install --upgrade "av>=14.2.0"'
     )
 
 
-@pytest.mark.parametrize("version", ["14", "14.0", "14.0.0rc1", "14.0.1+local", "100.0"])
+@pytest.mark.parametrize("version", ["14.2", "14.2.0", "14.2.0rc1", "14.2.1+local", "100.0"])
 def test_a_library_that_is_new_enough_is_fine(here, versions, version):
     versions["av"] = version
 

@@ -185,8 +185,15 @@ def test_the_clip_plays_as_often_as_asked(tmp_path, loop, repeats):
 def test_every_way_to_hand_over_a_clip_gives_the_same_file(tmp_path):
     frames = list(painting(3))
     images = torch.from_numpy(np.stack(frames)).float() / 255
-    ways = [frames, np.stack(frames), iter(frames), lambda: iter(frames), images, lambda: to_bytes(images),
-            [np.dstack([frame, frame[..., :1]]) for frame in frames]]
+    ways = [
+        frames,
+        np.stack(frames),
+        iter(frames),
+        lambda: iter(frames),
+        images,
+        lambda: to_bytes(images),
+        [np.dstack([frame, frame[..., :1]]) for frame in frames],
+    ]
 
     files = {write_gif(tmp_path / "a.gif", way, 10).read_bytes() for way in ways}
 

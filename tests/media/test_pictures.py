@@ -154,8 +154,18 @@ def broken_files(folder):
     bomb.save(folder / "bomb.png")
     Image.fromarray(np.zeros((2, 2), dtype=np.float32)).save(folder / "float.tif")
     (folder / "folder.png").mkdir()
-    return ["text.png", "empty.png", "cut.png", "header.png", "cut.jpg", "damaged.png", "bomb.png", "float.tif",
-            "folder.png", "missing.png"]
+    return [
+        "text.png",
+        "empty.png",
+        "cut.png",
+        "header.png",
+        "cut.jpg",
+        "damaged.png",
+        "bomb.png",
+        "float.tif",
+        "folder.png",
+        "missing.png",
+    ]
 
 
 def test_what_cannot_be_read_is_named_in_a_sentence(tmp_path):

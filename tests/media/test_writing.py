@@ -71,8 +71,16 @@ def tone(seconds, channels=1, sample_rate=48000):
 
 @pytest.mark.parametrize(
     "suffix, codec, expected",
-    [(".mp4", "auto", "h264"), (".mov", "auto", "h264"), (".mkv", "auto", "h264"), (".webm", "auto", "vp9"),
-     (".webm", "av1", "av1"), (".mp4", "vp9", "vp9"), (".mp4", "av1", "av1"), (".MP4", "auto", "h264")],
+    [
+        (".mp4", "auto", "h264"),
+        (".mov", "auto", "h264"),
+        (".mkv", "auto", "h264"),
+        (".webm", "auto", "vp9"),
+        (".webm", "av1", "av1"),
+        (".mp4", "vp9", "vp9"),
+        (".mp4", "av1", "av1"),
+        (".MP4", "auto", "h264"),
+    ],
 )
 def test_each_container_takes_its_codecs(tmp_path, suffix, codec, expected, played):
     path = write_video(tmp_path / f"clip{suffix}", flat((200, 60, 30), 5), 24, VideoOptions(codec=codec))
@@ -188,8 +196,15 @@ def test_the_sound_has_its_channels(tmp_path, suffix, channels, layout):
 
 @pytest.mark.parametrize(
     "suffix, given, written",
-    [(".mp4", 44100, 44100), (".mp4", 7000, 7350), (".mp4", 37800, 44100), (".mp4", 192000, 96000),
-     (".webm", 44100, 48000), (".webm", 8000, 48000), (".mkv", 22050, 22050)],
+    [
+        (".mp4", 44100, 44100),
+        (".mp4", 7000, 7350),
+        (".mp4", 37800, 44100),
+        (".mp4", 192000, 96000),
+        (".webm", 44100, 48000),
+        (".webm", 8000, 48000),
+        (".mkv", 22050, 22050),
+    ],
 )
 def test_sound_is_resampled_where_the_codec_needs_it(tmp_path, suffix, given, written):
     path = write_video(tmp_path / f"a{suffix}", flat((1, 2, 3), 24), 24, sound=tone(1, 1, given))
