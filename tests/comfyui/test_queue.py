@@ -248,6 +248,12 @@ def test_a_saved_graph_is_converted_by_the_servers_definitions(server, tmp_path)
 
     with Image.open(result.files[0]) as picture:
         assert picture.size == (24, 8)
+        assert "workflow" not in picture.text  # it would open with a width of 8, which is not what was run
+
+    as_it_is = run(address_of(server), graph, tmp_path)
+
+    with Image.open(as_it_is.files[0]) as picture:
+        assert picture.size == (8, 8)
         assert '"nodes"' in picture.text["workflow"]
 
 
