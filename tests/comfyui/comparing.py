@@ -21,20 +21,25 @@ OTHER_TAGS = {"encoder", "prompt", "workflow"}
 ENCODER_NOISE = 2.0
 
 
-def assert_equal_results(comfyui: ComfyServer, there: Ran, here: RunResult, folder: Path) -> None:
+def assert_equal_results(
+    comfyui: ComfyServer, there: Ran, here: RunResult, folder: Path, encoder_noise: float = ENCODER_NOISE
+) -> None:
     """Both runs show the same, and the files that they show have the same pixels, sound, times and tags.
 
     `folder` has what the run here wrote, "output" and "temp" in it. Names in the temp folder are made up each time.
+    `encoder_noise` is how far frames of saved videos may be off; previews are of sizes that we do not choose.
     """
     assert there.errors == []
     assert set(here.outputs) == set(there.outputs)
     for id, shown in here.outputs.items():
         assert set(shown) == set(there.outputs[id]), id
         for key, items in shown.items():
-            _assert_equal_items(comfyui, there.outputs[id][key], items, folder, f"node {id}, {key}")
+            _assert_equal_items(comfyui, there.outputs[id][key], items, folder, f"node {id}, {key}", encoder_noise)
 
 
-def _assert_equal_items(comfyui: ComfyServer, there: list[Any], here: list[Any], folder: Path, what: str) -> None:
+def _assert_equal_items(
+    comfyui: ComfyServer, there: list[Any], here: list[Any], folder: Path, what: str, encoder_noise: float
+) -> None:
     assert len(here) == len(there), what
     for ours, theirs in zip(here, there, strict=True):
         if not isinstance(ours, Mapping):
@@ -44,10 +49,11 @@ def _assert_equal_items(comfyui: ComfyServer, there: list[Any], here: list[Any],
         if ours["type"] == "output":
             assert ours == theirs, what
         path = folder / ours["type"] / ours["subfolder"] / ours["filename"]
-        assert_equal_files(path, comfyui.path(theirs), what)
+        noise = ENCODER_NOISE if ours["type"] == "temp" else encoder_noise
+        assert_equal_files(path, comfyui.path(theirs), what, noise)
 
 
-def assert_equal_files(ours: Path, theirs: Path, what: str) -> None:
+def assert_equal_files(ours: Path, theirs: Path, what: str, encoder_noise: float) -> None:
     read = _read_pictures if ours.suffix in PICTURES else _read_media
     our_facts, our_arrays = read(ours)
     their_facts, their_arrays = read(theirs)
@@ -57,7 +63,7 @@ def assert_equal_files(ours: Path, theirs: Path, what: str) -> None:
         assert one.shape == other.shape, f"{what}, piece {index}"
         off = np.abs(one - other.astype(float)).mean()
         encoded_picture = ours.suffix not in PICTURES and one.dtype in (np.uint8, np.uint16)
-        assert off <= (ENCODER_NOISE if encoded_picture else 0), f"{what}, piece {index}: off by {off} on average"
+        assert off <= (encoder_noise if encoded_picture else 0), f"{what}, piece {index}: off by {off} on average"
 
 
 def _read_pictures(path: Path) -> tuple[list[Any], list[np.ndarray]]:

@@ -47,7 +47,8 @@ def test_a_shipped_workflow_gives_here_what_it_gives_in_comfyui(path: Path, comf
     there = comfyui_033.run(prompt)
     here = run_workflow(prompt, input=comfyui_033.base / "input", output=tmp_path / "output", temp=tmp_path / "temp")
 
-    assert_equal_results(comfyui_033, there, here, tmp_path)
+    # Their videos have sizes at which x264 makes the same of the same frames each time.
+    assert_equal_results(comfyui_033, there, here, tmp_path, encoder_noise=0)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
