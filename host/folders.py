@@ -21,6 +21,8 @@ if IN_COMFYUI:
     import folder_paths  # type: ignore[import-not-found]
 
 Media = Literal["image", "video", "audio"]
+SAFE_SUFFIXES = (".safetensors", ".sft")
+"""Of model files that hold numbers and nothing that could run."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,83 @@ def models_folders(kind: str) -> list[Path]:
     if kind in folder_paths.folder_names_and_paths:
         return [Path(folder) for folder in folder_paths.get_folder_paths(kind)]
     return [Path(folder_paths.models_dir) / kind]
+
+
+def list_models(kind: str, suffixes: tuple[str, ...] = SAFE_SUFFIXES) -> list[str]:
+    """The names of the model files below the folders of a kind, sorted: what a loader offers."""
+    if IN_COMFYUI and kind in folder_paths.folder_names_and_paths:
+        names = set(folder_paths.get_filename_list(kind))
+    else:
+        names = {name for folder in models_folders(kind) for name in _tree(folder).files}
+    return sorted(name for name in names if name.lower().endswith(suffixes))
+
+
+def list_model_folders(kind: str, marker: str) -> list[str]:
+    """The names of the folders below those of a kind that hold a file called `marker`, sorted."""
+    files = [Path(name) for folder in models_folders(kind) for name in _tree(folder).files]
+    return sorted({str(file.parent) for file in files if file.name == marker} - {"."})
+
+
+def resolve_model(kind: str, name: str) -> Path:
+    """The file or folder that a loader's value names, in the first folder of the kind that has it.
+
+    A link that lies there may lead anywhere: whoever put it there wanted that, as many do who keep models on another
+    disk. A workflow can make none.
+    """
+    where = f"the folder of {kind}"
+    _refuse_hostile(name, where)
+    inside = os.path.normpath(name.replace("\\", "/"))  # "link/../x" is x here, and not beside what the link leads to
+    if inside == ".":
+        raise ValueError(f"No name is given. Choose a model in {where}.")
+    places = models_folders(kind)
+    found = next((place / inside for place in places if (place / inside).exists()), None)
+    if found is None:
+        near = difflib.get_close_matches(inside, list_models(kind), n=1)
+        meant = f" Did you mean {near[0]!r}?" if near else ""
+        raise MissingModel(f"{name!r} is not in {where}, {' or '.join(map(str, places))}.{meant}")
+    return found
+
+
+class MissingModel(ValueError):
+    """A model that a value names is not there."""
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """The files below a folder, and when each folder in it was last changed."""
+
+    files: list[str]
+    changed: dict[str, int]
+
+    @property
+    def holds(self) -> bool:
+        return all(_changed(folder) == when for folder, when in self.changed.items())
+
+
+_trees: dict[Path, _Tree] = {}
+
+
+def _tree(root: Path) -> _Tree:
+    """What is below a folder. It is only walked again when it has changed: ComfyUI asks for it with each prompt."""
+    known = _trees.get(root)
+    if known is None or not known.holds:
+        changed, files, seen = {str(root): _changed(str(root))}, [], set()
+        for folder, subfolders, names in os.walk(root, followlinks=True):
+            if (real := os.path.realpath(folder)) in seen:  # links may lead in a circle
+                subfolders.clear()
+                continue
+            seen.add(real)
+            changed[folder] = _changed(folder)
+            files += [str(Path(folder, name).relative_to(root)) for name in names]
+        known = _trees[root] = _Tree(files, changed)
+    return known
+
+
+def _changed(folder: str) -> int:
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def list_input(kind: Media) -> list[str]:

@@ -201,3 +201,107 @@ def test_what_is_written_lies_below_the_output_folder(own_folders, name):
 
 def test_an_output_place_need_not_be_there(own_folders):
     assert folders.output_place("sets/new") == own_folders["output"] / "sets/new"
+
+
+def make_models(own_folders, *names):
+    for name in names:
+        path = own_folders["models"] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return own_folders["models"]
+
+
+def test_models_are_listed_by_kind_below_their_folder_and_in_order(own_folders):
+    make_models(own_folders, "checkpoints/b.safetensors", "checkpoints/old/a.SAFETENSORS", "checkpoints/c.ckpt",
+                "rembg/u2net.onnx", "rembg/notes.txt")  # fmt: skip
+
+    assert folders.list_models("checkpoints") == ["b.safetensors", str(Path("old", "a.SAFETENSORS"))]
+    assert folders.list_models("rembg", (".onnx",)) == ["u2net.onnx"]
+    assert folders.list_models("vae") == []
+
+
+def test_a_folder_with_a_marker_in_it_is_a_model(own_folders):
+    make_models(own_folders, "diffusers/svd/model_index.json", "diffusers/svd/unet/config.json",
+                "diffusers/more/xt/model_index.json", "diffusers/model_index.json")  # fmt: skip
+
+    assert folders.list_model_folders("diffusers", "model_index.json") == [str(Path("more", "xt")), "svd"]
+
+
+def test_a_list_of_models_follows_what_comes_and_goes(own_folders):
+    assert folders.list_models("checkpoints") == []
+    models = make_models(own_folders, "checkpoints/sub/a.safetensors")
+    assert folders.list_models("checkpoints") == [str(Path("sub", "a.safetensors"))]
+    os.utime(models / "checkpoints" / "sub", ns=(1, 1))  # a clock may be coarse
+    folders.list_models("checkpoints")
+
+    (models / "checkpoints" / "sub" / "b.safetensors").touch()
+    (models / "checkpoints" / "sub" / "a.safetensors").unlink()
+
+    assert folders.list_models("checkpoints") == [str(Path("sub", "b.safetensors"))]
+
+
+def test_folders_that_have_not_changed_are_not_walked_again(own_folders, monkeypatch):
+    make_models(own_folders, "checkpoints/a.safetensors")
+    folders.list_models("checkpoints")
+    monkeypatch.setattr(os, "walk", None)
+
+    assert folders.list_models("checkpoints") == ["a.safetensors"]
+
+
+def test_folders_that_are_linked_in_a_circle_are_walked_once(own_folders):
+    models = make_models(own_folders, "checkpoints/sub/a.safetensors")
+    (models / "checkpoints" / "sub" / "again").symlink_to(models / "checkpoints")
+
+    assert folders.list_models("checkpoints") == [str(Path("sub", "a.safetensors"))]
+
+
+@pytest.mark.parametrize("name", ["sub/a.safetensors", "sub\\a.safetensors", "sub"])
+def test_a_model_is_found_by_the_name_that_any_system_gave_it(own_folders, name):
+    models = make_models(own_folders, "checkpoints/sub/a.safetensors")
+
+    assert folders.resolve_model("checkpoints", name) == models / "checkpoints" / name.replace("\\", "/")
+
+
+def test_a_model_may_be_a_link_to_another_disk(own_folders, tmp_path):
+    models = make_models(own_folders, "checkpoints/b.safetensors")
+    (tmp_path / "other_disk").mkdir()
+    (tmp_path / "other_disk" / "a.safetensors").touch()
+    (models / "checkpoints" / "a.safetensors").symlink_to(tmp_path / "other_disk" / "a.safetensors")
+
+    assert folders.resolve_model("checkpoints", "a.safetensors").is_file()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_refused_as_a_model(own_folders, name):
+    make_models(own_folders, "checkpoints/b.safetensors")
+
+    with pytest.raises(ValueError, match=r"leads out of|absolute path|NUL character|letter and a colon"):
+        folders.resolve_model("checkpoints", name)
+
+
+def test_a_linked_folder_is_no_way_to_what_lies_beside_its_target(own_folders, tmp_path):
+    models = make_models(own_folders, "checkpoints/b.safetensors")
+    (tmp_path / "disk" / "models").mkdir(parents=True)
+    (tmp_path / "disk" / "secret.safetensors").touch()
+    (models / "checkpoints" / "link").symlink_to(tmp_path / "disk" / "models")
+
+    with pytest.raises(folders.MissingModel):
+        folders.resolve_model("checkpoints", "link/../secret.safetensors")
+
+
+@pytest.mark.parametrize("name", ["", ".", "sub/.."])
+def test_no_name_is_no_model(own_folders, name):
+    make_models(own_folders, "checkpoints/sub/a.safetensors")
+
+    with pytest.raises(ValueError, match="No name is given"):
+        folders.resolve_model("checkpoints", name)
+
+
+def test_a_missing_model_is_named_with_its_folder_and_the_one_that_was_meant(own_folders):
+    models = make_models(own_folders, "checkpoints/svd_xt.safetensors")
+
+    with pytest.raises(folders.MissingModel) as raised:
+        folders.resolve_model("checkpoints", "svd_xl.safetensors")
+
+    assert str(models / "checkpoints") in str(raised.value)
+    assert "Did you mean 'svd_xt.safetensors'?" in str(raised.value)
