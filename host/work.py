@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import psutil
 import torch
 from PIL import Image
 
@@ -102,3 +103,13 @@ def free_memory(bytes_needed: int) -> None:
     """
     if IN_COMFYUI:
         memory.free_memory(bytes_needed, memory.get_torch_device())
+
+
+def available_bytes(device: torch.device) -> int:
+    """The memory of a device that tensors can still take: what nobody has, and what torch only holds in reserve."""
+    if IN_COMFYUI:
+        return memory.get_free_memory(device)
+    if device.type != "cuda":  # an accelerator without memory of its own takes the computer's
+        return psutil.virtual_memory().available
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -1,3 +1,4 @@
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -36,3 +37,9 @@ def test_devices_are_torch_devices():
 
 def test_running_out_of_memory_is_told_from_other_errors():
     assert all(issubclass(error, RuntimeError) for error in work.out_of_memory_errors)
+
+
+def test_the_memory_of_a_cpu_is_what_the_computer_has_left():
+    available = work.available_bytes(torch.device("cpu"))
+
+    assert 0 < available < psutil.virtual_memory().total
