@@ -9,6 +9,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from .random_checkpoints import write_tiny
+
 GOLDEN = Path(__file__).parent / "golden"
 
 torch.set_num_threads(1)  # tests are many and small; threads would only wait for each other
@@ -43,3 +45,18 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, Any], None]:
         assert value == json.loads(path.read_text(encoding="utf-8"))
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives the file of a tiny checkpoint: svd, svd_deep, svd_image_decoder, sv3d_u or sv3d_p.
+
+    `load_svd` needs nothing but its path: the widths of the attention heads are in its metadata.
+    """
+    folder = tmp_path_factory.mktemp("tiny_checkpoints")
+
+    def written(kind: str) -> Path:
+        path = folder / f"{kind}.safetensors"
+        return path if path.is_file() else write_tiny(kind, path)
+
+    return written

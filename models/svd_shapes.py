@@ -1,0 +1,129 @@
+"""The architecture of a model, told from the shapes of its parameters (by the names of diffusers and transformers).
+
+Shapes tell everything but how wide one head of attention is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .errors import CheckpointError
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+HEAD_CHANNELS = 64
+"""The width of an attention head in every UNet that was released."""
+CLIP_HEAD_CHANNELS = 80
+"""The width of an attention head in the image encoder of every checkpoint that was released."""
+
+
+def count(names: Iterable[str], pattern: str) -> int:
+    """One more than the highest number that a pattern finds in names; 0 where it finds none."""
+    matches = (re.match(pattern, name) for name in names)
+    return max((int(match[1]) + 1 for match in matches if match), default=0)
+
+
+def unet_config(shapes: Shapes, head_channels: int) -> dict[str, Any]:
+    """What to build a UNetSpatioTemporalConditionModel with."""
+    levels = count(shapes, r"down_blocks\.(\d+)\.")
+    widths, layers, attention, depths = [], [], [], []
+    for level in range(levels):
+        block = rf"down_blocks\.{level}\."
+        widths.append(_size(shapes, f"down_blocks.{level}.resnets.0.spatial_res_block.conv1.weight", 0))
+        layers.append(count(shapes, block + r"resnets\.(\d+)\."))
+        attention.append(count(shapes, block + r"attentions\.(\d+)\.") > 0)
+        depths.append(count(shapes, block + r"attentions\.0\.transformer_blocks\.(\d+)\."))
+    # The block in the middle takes its depth from the last level, which need not have attention of its own.
+    depths[-1:] = [count(shapes, r"mid_block\.attentions\.0\.transformer_blocks\.(\d+)\.")]
+    _refuse_uneven([width for width, has in zip(widths, [*attention[:-1], True], strict=True) if has], head_channels)
+    kinds = ["CrossAttn" if has else "" for has in attention]
+    return {
+        "in_channels": _size(shapes, "conv_in.weight", 1),
+        "out_channels": _size(shapes, "conv_out.weight", 0),
+        "down_block_types": tuple(f"{kind}DownBlockSpatioTemporal" for kind in kinds),
+        "up_block_types": tuple(f"{kind}UpBlockSpatioTemporal" for kind in reversed(kinds)),
+        "block_out_channels": tuple(widths),
+        "layers_per_block": tuple(layers),
+        "transformer_layers_per_block": tuple(max(1, depth) for depth in depths),
+        "num_attention_heads": tuple(max(1, width // head_channels) for width in widths),
+        "cross_attention_dim": _size(shapes, "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight", 1),
+        "projection_class_embeddings_input_dim": _size(shapes, "add_embedding.linear_1.weight", 1),
+    }
+
+
+def vae_config(shapes: Shapes) -> dict[str, Any]:
+    """What to build an AutoencoderKL or an AutoencoderKLTemporalDecoder with."""
+    levels = count(shapes, r"encoder\.down_blocks\.(\d+)\.")
+    config = {
+        "in_channels": _size(shapes, "encoder.conv_in.weight", 1),
+        "out_channels": _size(shapes, "decoder.conv_out.weight", 0),
+        "latent_channels": _size(shapes, "decoder.conv_in.weight", 1),
+        "block_out_channels": tuple(
+            _size(shapes, f"encoder.down_blocks.{level}.resnets.0.conv1.weight", 0) for level in range(levels)
+        ),
+        "down_block_types": ("DownEncoderBlock2D",) * levels,
+        "layers_per_block": count(shapes, r"encoder\.down_blocks\.0\.resnets\.(\d+)\."),
+        "scaling_factor": 0.18215,
+    }
+    if is_temporal(shapes):
+        return config
+    return config | {
+        "up_block_types": ("UpDecoderBlock2D",) * levels,
+        "use_quant_conv": "quant_conv.weight" in shapes,
+        "use_post_quant_conv": "post_quant_conv.weight" in shapes,
+    }
+
+
+def is_temporal(shapes: Shapes) -> bool:
+    """Whether a VAE's decoder mixes over time."""
+    return any(name.startswith("decoder.time_conv_out.") for name in shapes)
+
+
+def image_encoder_config(shapes: Shapes, head_channels: int) -> dict[str, Any]:
+    """What to build a CLIPVisionConfig with; everything else is as in Open CLIP."""
+    patch, width = (
+        "vision_model.embeddings.patch_embedding.weight",
+        _size(shapes, "vision_model.embeddings.class_embedding", 0),
+    )
+    if width % head_channels:
+        raise CheckpointError(
+            f"The image encoder is {width} wide, which cannot be cut into heads of {head_channels}. Give the width of "
+            "one head of its attention as clip_head_channels; the file cannot tell it."
+        )
+    patches = _size(shapes, "vision_model.embeddings.position_embedding.weight", 0) - 1
+    patch_size = _size(shapes, patch, 2)
+    return {
+        "hidden_size": width,
+        "intermediate_size": _size(shapes, "vision_model.encoder.layers.0.mlp.fc1.weight", 0),
+        "num_hidden_layers": count(shapes, r"vision_model\.encoder\.layers\.(\d+)\."),
+        "num_attention_heads": width // head_channels,
+        "num_channels": _size(shapes, patch, 1),
+        "patch_size": patch_size,
+        "image_size": patch_size * math.isqrt(patches),
+        "projection_dim": _size(shapes, "visual_projection.weight", 0),
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-5,
+    }
+
+
+def _size(shapes: Shapes, name: str, axis: int) -> int:
+    """The size of a tensor along an axis; a tensor that is not there or has no such axis is the file's fault."""
+    if name not in shapes:
+        raise CheckpointError(f"{name} is missing, without which the model's size cannot be told.")
+    if axis >= len(shapes[name]):
+        raise CheckpointError(f"{name} has the shape {list(shapes[name])}, which has no axis {axis}.")
+    return shapes[name][axis]
+
+
+def _refuse_uneven(widths: Iterable[int], head_channels: int) -> None:
+    if head_channels < 1:
+        raise CheckpointError(f"head_channels is {head_channels}, and a head is at least 1 wide.")
+    for width in widths:
+        if width % head_channels:
+            raise CheckpointError(
+                f"The UNet has a level that is {width} wide, which cannot be cut into heads of {head_channels}. Give "
+                "the width of one head of its attention as head_channels; the file cannot tell it."
+            )
