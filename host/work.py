@@ -113,3 +113,15 @@ def available_bytes(device: torch.device) -> int:
         return psutil.virtual_memory().available
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def sampling_dtype(parameters: int) -> torch.dtype:
+    """The precision in which a diffusion model of that many parameters runs best on `device()`."""
+    if not IN_COMFYUI:
+        return torch.float32 if device().type == "cpu" else torch.float16
+    known = [torch.float16, torch.bfloat16, torch.float32]
+    dtype = memory.unet_dtype(device=device(), model_params=parameters, supported_dtypes=known)
+    if dtype in known:
+        return dtype
+    # An option of ComfyUI asks for one in which its own layers keep weights, to compute in another: we take that one.
+    return memory.unet_manual_cast(dtype, device(), known) or torch.float32

@@ -43,3 +43,10 @@ def test_the_memory_of_a_cpu_is_what_the_computer_has_left():
     available = work.available_bytes(torch.device("cpu"))
 
     assert 0 < available < psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("cpu", torch.float32), ("cuda", torch.float16), ("mps", torch.float16)])
+def test_a_model_runs_in_half_precision_where_that_is_fast(device, dtype, monkeypatch):
+    monkeypatch.setattr(work, "device", lambda: torch.device(device))
+
+    assert work.sampling_dtype(1_500_000_000) == dtype
