@@ -10,7 +10,6 @@ import mimetypes
 import os
 import re
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Literal
@@ -188,13 +187,22 @@ def resolve_place(name: str) -> Path:
     return path
 
 
+def place_of(path: Path) -> tuple[Literal["input", "output", "temp"], Path]:
+    """Which of the three folders a path lies in, and where that is."""
+    if path.is_relative_to(root := input_folder()):
+        return "input", root
+    if path.is_relative_to(root := output_folder()):
+        return "output", root
+    if path.is_relative_to(root := temp_folder()):
+        return "temp", root
+    raise ValueError(f"{path} lies in none of the folders for input, output and temporary files.")
+
+
 def annotated(path: Path) -> str:
     """The name by which `resolve_place` finds a path that lies in one of the folders."""
-    for kind, root in (("input", input_folder()), ("output", output_folder()), ("temp", temp_folder())):
-        with suppress(ValueError):
-            inside = path.relative_to(root).as_posix()
-            return inside if kind == "input" else f"{inside} [{kind}]"
-    raise ValueError(f"{path} lies in none of the folders for input, output and temporary files.")
+    kind, root = place_of(path)
+    inside = path.relative_to(root).as_posix()
+    return inside if kind == "input" else f"{inside} [{kind}]"
 
 
 def output_place(name: str) -> Path:

@@ -107,12 +107,15 @@ def encode_jpeg(pixels: Pixels, quality: int = 95) -> bytes:
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
-def read_picture(path: str | Path) -> Pixels:
-    """Read a picture file as (h w 3) pixels, turned upright; transparency is left out, 16 bits become 8."""
+def read_picture(path: str | Path, *, keep_alpha: bool = False) -> Pixels:
+    """Read a picture file as (h w 3) pixels, turned upright; 16 bits become 8.
+
+    Transparency is left out, unless it is to be kept: a picture that has any is (h w 4) then.
+    """
     path = Path(path)
     try:
         with Image.open(path) as image:
-            return np.array(_as_rgb(ImageOps.exif_transpose(image), path))
+            return np.array(_as_colours(ImageOps.exif_transpose(image), path, keep_alpha))
     except (MediaError, MemoryError):
         raise
     except FileNotFoundError:
@@ -129,15 +132,16 @@ def read_picture(path: str | Path) -> Pixels:
         raise MediaError(f"{path} is broken or cut off: {error}. Get the file again from its source.") from error
 
 
-def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
+def _as_colours(image: Image.Image, path: Path, keep_alpha: bool) -> Image.Image:
     if image.mode == "F":
         raise MediaError(f"{path} holds floating-point pixels, whose range is unknown. Save it with 8 or 16 bits.")
     if image.mode.startswith("I"):  # 16 bits of grey, in one of several byte orders
         wide = np.asarray(image).astype(np.float64)
         return Image.fromarray(np.clip(wide / 257 + 0.5, 0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode == "P" and "transparency" in image.info:
+    has_alpha = "A" in image.getbands() or "transparency" in image.info
+    if image.mode == "P" and has_alpha:
         image = image.convert("RGBA")
-    return image.convert("RGB")
+    return image.convert("RGBA" if has_alpha and keep_alpha else "RGB")
 
 
 def parse_color(text: str) -> tuple[int, int, int]:

@@ -188,3 +188,32 @@ def test_colors_have_names(text, color):
 def test_what_is_no_color_is_refused(text):
     with pytest.raises(MediaError, match="is no colour"):
         parse_color(text)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_alpha_is_kept_where_it_is_asked_for(tmp_path, mode):
+    alpha = noise(6, 8)[..., :1]
+    picture = Image.fromarray(np.concatenate([noise(6, 8), alpha], axis=2)).convert(mode)
+    picture.save(tmp_path / "a.tif" if mode == "PA" else tmp_path / "a.png")
+    path = next(tmp_path.iterdir())
+
+    kept = read_picture(path, keep_alpha=True)
+
+    assert (kept[..., 3:] == alpha).all()
+    assert (kept[..., :3] == read_picture(path)).all()
+
+
+def test_a_palette_keeps_its_one_transparent_color(tmp_path):
+    picture = Image.fromarray((np.arange(16).reshape(4, 4) % 3).astype(np.uint8), mode="P")
+    picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    picture.save(tmp_path / "a.png", transparency=1)
+
+    alpha = read_picture(tmp_path / "a.png", keep_alpha=True)[..., 3]
+
+    assert (alpha == np.where(np.arange(16).reshape(4, 4) % 3 == 1, 0, 255)).all()
+
+
+def test_where_there_is_no_alpha_none_is_made(tmp_path):
+    Image.fromarray(noise(6, 8)).save(tmp_path / "a.png")
+
+    assert read_picture(tmp_path / "a.png", keep_alpha=True).shape == (6, 8, 3)
