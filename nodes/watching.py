@@ -18,8 +18,9 @@ SECONDS_BETWEEN_PREVIEWS = 0.3
 def watch(total: int | None = None, *, pictures: bool = True) -> Callable[..., None]:
     """A callback for (frames done, frames in all, frame), or (frames done, frame) where `total` is given here.
 
-    The frame is (h w c), uint8 or float in 0..1, or None. Raises when the user cancels. A node that shows its result
-    wants no `pictures`: the last one would stay, in front of the result or below it.
+    The frame is (h w c), uint8 or float in 0..1, or None; or a function that gives it, called when one is to be shown.
+    Raises when the user cancels. A node that shows its result wants no `pictures`: the last one would stay, in front of
+    the result or below it.
     """
     progress: work.Progress | None = None
     last = -SECONDS_BETWEEN_PREVIEWS
@@ -30,7 +31,7 @@ def watch(total: int | None = None, *, pictures: bool = True) -> Callable[..., N
         progress = progress or work.Progress(of)
         due = pictures and frame is not None and time.monotonic() - last >= SECONDS_BETWEEN_PREVIEWS
         last = time.monotonic() if due else last
-        progress.update(done, _picture(frame) if due else None)
+        progress.update(done, _picture(frame() if callable(frame) else frame) if due else None)
 
     return on_frame
 

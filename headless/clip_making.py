@@ -1,0 +1,204 @@
+"""What `zoetrope svd` and `zoetrope sv3d` have in common: which model, which pictures, and where the clips go."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .progress import ProgressDisplay
+
+if TYPE_CHECKING:  # torch comes with them, and `--help` should not wait for it
+    from torch import Tensor
+
+    from ..models.svd import SVDModel
+    from ..pipelines.sampling import OnStep
+
+OK, SOME_FAILED = 0, 2
+AUTO = "auto"
+REFERENCE = ""  # what --watermark is without a text
+DTYPES = (AUTO, "fp16", "bf16", "fp32")
+TORCH_NAMES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
+
+
+def flag(group: argparse._ActionsContainer, name: str, **settings: Any) -> None:
+    """Add an argument under the name that the reference's script calls it, written with hyphens or as there."""
+    group.add_argument(f"--{name.replace('_', '-')}", dest=name, **settings)
+    settings = {key: value for key, value in settings.items() if key not in ("help", "required")}
+    group.add_argument(f"--{name}", dest=name, help=argparse.SUPPRESS, **(settings | {"default": argparse.SUPPRESS}))
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, versions: tuple[str, ...], example: str) -> None:
+    parser.add_argument("picture", type=Path, metavar="PICTURE", help="a picture, or a folder of them")
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="FILE",
+        help=f"a checkpoint such as {example}, a folder in diffusers' layout, or the name of one in --models",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where clips are saved, each under the next free number"
+    )
+    group = parser.add_argument_group("the model")
+    group.add_argument("--models", type=Path, metavar="DIR", help="where models are looked for by name (./models)")
+    group.add_argument("--version", choices=versions, help="which release it is, where the file's name does not tell")
+    group.add_argument("--dtype", choices=DTYPES, default=AUTO, help="precision of its weights (fp16 on a GPU)")
+    group.add_argument("--device", metavar="DEVICE", help="as cuda:1 or cpu (the GPU, where there is one)")
+    group.add_argument("--vae", type=Path, metavar="FILE", help="take the VAE from this file instead")
+    group.add_argument("--image-encoder", type=Path, metavar="FILE", help="take the image encoder from this file")
+
+
+def add_sampling_arguments(parser: argparse.ArgumentParser, frames: str, steps: str, cond_aug: str) -> None:
+    group = parser.add_argument_group("sampling")
+    flag(group, "num_frames", type=int, metavar="N", help=f"how many frames ({frames})")
+    flag(group, "num_steps", type=int, metavar="N", help=f"how often noise is taken away ({steps})")
+    flag(group, "cond_aug", type=float, metavar="X", help=f"noise on the picture before the model sees it ({cond_aug})")
+    flag(group, "seed", type=int, metavar="N", help="another number is another clip (23)")
+    flag(group, "decoding_t", type=int, metavar="N", help="frames decoded at a time; fewer take less memory (14)")
+    group.add_argument("--no-seams", action="store_true", help="decode the clip as one, not in groups of decoding_t")
+    group.add_argument("--guidance", choices=("linear", "triangle", "constant"), help="how guidance goes over frames")
+    group.add_argument("--min-guidance", type=float, metavar="X", help="the lowest guidance of a frame")
+    group.add_argument("--max-guidance", type=float, metavar="X", help="the highest guidance of a frame")
+    group.add_argument("--sampler", choices=("euler", "heun", "dpm++2m"), help="(euler, as the reference)")
+
+
+def add_file_arguments(parser: argparse.ArgumentParser, rate: str) -> None:
+    group = parser.add_argument_group("files")
+    group.add_argument("--frames-per-second", type=float, metavar="FPS", help=f"the rate of the video ({rate})")
+    group.add_argument(
+        "--watermark",
+        nargs="?",
+        const=REFERENCE,
+        metavar="TEXT",
+        help="mark every frame invisibly, with a text or without one with the reference's mark",
+    )
+
+
+def sampling_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was given of SamplingOptions, by its names there; what was not is left to the options."""
+    return without_none(
+        frames=arguments.num_frames,
+        steps=arguments.num_steps,
+        cond_aug=arguments.cond_aug,
+        seed=arguments.seed,
+        decoding_t=arguments.decoding_t,
+        seams=False if arguments.no_seams else None,
+        guidance=arguments.guidance,
+        min_guidance=arguments.min_guidance,
+        max_guidance=arguments.max_guidance,
+        sampler=arguments.sampler,
+    )
+
+
+def without_none(**given: Any) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def numbers_in(texts: list[str] | None, option: str) -> list[float]:
+    """Numbers as people write them after an option: 10, or 0,20,40, or [0, 20, 40], or 0 20 40."""
+    words = re.findall(r"[^\s,\[\]()]+", " ".join(texts or []))
+    try:
+        return [float(word) for word in words]
+    except ValueError:
+        wrong = next(word for word in words if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", word))
+        raise ValueError(f"{option} holds {wrong!r}, which is no number. Write numbers with commas between.") from None
+
+
+def load_model(arguments: argparse.Namespace) -> SVDModel:
+    """The model that the arguments name, on the device that they name or wherever there is room."""
+    import torch
+
+    from ..host import folders, work
+    from ..host.weights import managed, stationary
+    from ..models.svd import load_svd
+    from ..nodes.choosing_models import find_checkpoint
+    from ..nodes.svd import RELEASED_PARAMETERS
+
+    path = Path(arguments.model)
+    if not path.exists():
+        folders.set_folders(models=arguments.models)
+        path = find_checkpoint(arguments.model)
+    dtype = work.sampling_dtype(RELEASED_PARAMETERS)
+    if arguments.dtype != AUTO:
+        dtype = getattr(torch, TORCH_NAMES[arguments.dtype])
+    model = load_svd(
+        path,
+        dtype=dtype,
+        device=arguments.device or "cpu",
+        vae=arguments.vae,
+        image_encoder=arguments.image_encoder,
+        place=stationary if arguments.device else managed,
+    )
+    return model if arguments.version is None else _of_version(model, arguments.version)
+
+
+def _of_version(model: SVDModel, version: str) -> SVDModel:
+    from ..models.svd import FRAMES
+
+    family = version if version.startswith("sv3d") else "svd"
+    if family != model.family:
+        raise ValueError(f"--version is {version}, but {model.name} is an {model.family} model. Leave --version out.")
+    return replace(model, version=version, frames=FRAMES[version])
+
+
+def make_clips(
+    arguments: argparse.Namespace, make: Callable[[Path, OnStep], tuple[Tensor, Tensor]], frames_per_second: float
+) -> int:
+    """Make a clip of each picture with `make`, which gives the clip and the picture it was made of; the exit code.
+
+    A picture that fails is told, and the others are made.
+    """
+    from ..clips.pictures import find_pictures
+
+    failed = 0
+    with ProgressDisplay() as display:
+        for name, path in find_pictures(arguments.picture).items():
+            try:
+                clip, picture = make(path, _shower(display, name))
+                saved = _save(arguments, clip, picture, frames_per_second)
+            except ValueError as error:
+                display.close()
+                sys.stderr.write(f"{path}: {error}\n")
+                failed += 1
+                continue
+            display.close()
+            sys.stdout.writelines(f"{file}\n" for file in saved)
+    return SOME_FAILED if failed else OK
+
+
+def _shower(display: ProgressDisplay, name: str) -> OnStep:
+    return lambda step: display.show(name, step.index + 1, step.steps)
+
+
+def _save(arguments: argparse.Namespace, clip: Tensor, picture: Tensor, rate: float) -> list[Path]:
+    """Write the video, and the picture that it was made of under the same number."""
+    from ..media.files import NumberedName, written_beside
+    from ..media.pictures import encode_jpeg, to_bytes
+    from ..media.watermark import REFERENCE_BITS, bits_of_text, embed
+    from ..media.writing import write_video
+
+    if arguments.watermark is not None:
+        bits = REFERENCE_BITS if arguments.watermark == REFERENCE else bits_of_text(arguments.watermark)
+        clip = embed(clip, bits)
+    video = NumberedName(lambda number: arguments.out / f"{number:06}.mp4", _next_number(arguments.out))
+    with written_beside(video) as draft:
+        write_video(draft, to_bytes(clip), rate)
+    beside = video.path.with_suffix(".jpg")
+    with written_beside(beside) as draft:
+        draft.write_bytes(encode_jpeg(next(to_bytes(picture[None]))))
+    return [video.path, beside]
+
+
+def _next_number(folder: Path) -> int:
+    return max(_numbers_in(folder), default=-1) + 1
+
+
+def _numbers_in(folder: Path) -> Iterator[int]:
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if path.suffix in (".mp4", ".jpg") and re.fullmatch(r"\d{1,12}", path.stem, re.ASCII):
+                yield int(path.stem)
