@@ -79,7 +79,7 @@ if IN_COMFYUI:
             self.device: torch.device | None = None
             self.module = module
 
-    class _WholePatcher(comfy.model_patcher.ModelPatcher):  # type: ignore[misc]  # ComfyUI is not there for mypy
+    class _WholePatcher(comfy.model_patcher.ModelPatcher):
         """Moves a model whole: its layers cannot fetch their own weights, as ComfyUI's can."""
 
         def load(

@@ -120,7 +120,7 @@ class Reader:
         raw = torch.empty(stored.bytes // shares, dtype=torch.uint8)
         file = self._file(stored.path)
         file.seek(stored.start + share * len(raw))
-        view, done = memoryview(raw.numpy()), 0
+        view, done = _bytes_of(raw), 0
         while done < len(raw):
             count = file.readinto(view[done:])  # type: ignore[attr-defined]  # raw files read into buffers
             if not count:
@@ -135,6 +135,12 @@ class Reader:
         return self._files[path]
 
 
+def _bytes_of(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous tensor."""
+    raw: Any = tensor.reshape(-1).view(torch.uint8).numpy()  # buffers are known to type checkers from Python 3.12
+    return memoryview(raw)
+
+
 def open_checkpoint(path: Path) -> Checkpoint:
     """Read what a safetensors file holds, but not the tensors; a file that is something else is told for what it is."""
     if path.is_dir():
@@ -146,6 +152,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
     except PermissionError as error:
         raise CheckpointError(f"{path.name} may not be read by this user. Change the file's permissions.") from error
     metadata = header.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict):
+        raise _damaged(path, "its metadata make no sense")
     tensors = {key: _stored(path, key, entry, data_start) for key, entry in header.items()}
     end = max((stored.start + stored.bytes for stored in tensors.values()), default=data_start)
     if end > file_bytes:
@@ -203,14 +211,15 @@ def _header_of(path: Path) -> tuple[dict[str, Any], int, int]:
 
 def _stored(path: Path, key: str, entry: Any, data_start: int) -> Stored:
     try:
-        dtype = entry["dtype"]
+        dtype = str(entry["dtype"])
         shape = tuple(int(size) for size in entry["shape"])
         begin, end = (int(offset) for offset in entry["data_offsets"])
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"what it says of {key} makes no sense") from error
     if dtype not in DTYPES:
         raise CheckpointError(
-            f"{path.name} stores {key} as {dtype}, which cannot be read here. Choose a float32, float16 or bfloat16 file."
+            f"{path.name} stores {key} as {dtype}, which cannot be read here. Choose a file in float32, float16 or "
+            "bfloat16."
         )
     if begin < 0 or min(shape, default=0) < 0 or end - begin != math.prod(shape) * DTYPES[dtype].itemsize:
         raise _damaged(path, f"the size of {key} does not fit its shape")
@@ -258,7 +267,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, ToWrite], metadata: Mappi
             wanted = tensors[key]
             tensor = wanted.tensor().detach().to("cpu", wanted.dtype).contiguous()
             assert tuple(tensor.shape) == wanted.shape, key
-            file.write(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+            file.write(_bytes_of(tensor))
 
 
 def _header(tensors: Mapping[str, ToWrite], order: Iterable[str], metadata: Mapping[str, str]) -> bytes:

@@ -1,4 +1,4 @@
-"""Names of weights: those of Stability's checkpoints, and those of the classes of diffusers and transformers that run them.
+"""Names of weights: in Stability's checkpoints, and in the classes of diffusers and transformers that run them.
 
 A checkpoint of one file holds several parts, each below a prefix of its own. Within a part, modules correspond one to
 one, so a table of module names, built for the model's depths, translates any key both ways; the three exceptions are in
@@ -318,6 +318,17 @@ def part_of(key: str) -> tuple[PartName, str] | None:
         name = key.removeprefix(FIRST_STAGE)
         return ("vae" if name.startswith(("decoder.", "post_quant_conv.")) else "spare_encoder"), name
     return None
+
+
+def key_of(part: PartName, name: str, embedder: int) -> str:
+    """The key of a part's tensor; `embedder` counts the conditioners up to the one that encodes pictures."""
+    if part == "unet":
+        return UNET + name
+    if part == "image_encoder":
+        return IMAGE_ENCODER + name
+    encodes = name.startswith(("encoder.", "quant_conv."))
+    embedded = encodes == (part == "vae")
+    return (f"conditioner.embedders.{embedder}.encoder." if embedded else FIRST_STAGE) + name
 
 
 def keys_by_part(keys: Iterable[str]) -> dict[PartName, dict[str, str]]:

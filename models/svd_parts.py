@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import svd_keys
 from .checkpoints import Checkpoint, Reader, in_file_order, listed
 from .errors import CheckpointError
-from .svd_keys import Names, Origin
+from .svd_keys import Origin
 from .svd_shapes import Shapes, image_encoder_config, is_temporal, unet_config, vae_config
 
 IDENTITY = "identity"  # in place of a key: the parameter is stored nowhere, for it does nothing
@@ -25,13 +26,20 @@ class Part:
     title: str  # what to call it in a message
     checkpoint: Checkpoint
     origins: Mapping[str, Origin]  # by the parameter's name
-    build: Callable[[], nn.Module]  # without memory for the parameters
-    settings: tuple[object, ...]  # what of the build the checkpoint does not determine
+    stored_name: Callable[[str], str]  # what a parameter is called in the file, be it there or not
+    config: Mapping[str, Any]
+    build: Callable[[], nn.Module]
 
     @property
     def stamp(self) -> tuple[object, ...]:
         """Equal for parts that would be equal in memory."""
-        return (self.title, self.settings, self.checkpoint.stamp)
+        return (self.title, self.checkpoint.stamp, tuple(sorted(self.config.items())))
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it holds."""
+        shapes = shapes_of(self.checkpoint, self.origins)
+        return sum(math.prod(shape) for shape in shapes.values())
 
 
 def shapes_of(checkpoint: Checkpoint, origins: Mapping[str, Origin]) -> dict[str, tuple[int, ...]]:
@@ -45,47 +53,51 @@ def _shape(stored: tuple[int, ...], origin: Origin) -> tuple[int, ...]:
     return tuple(reversed(stored)) if origin.transposed else stored
 
 
-def origins_by(names: Names, within: Mapping[str, str]) -> tuple[dict[str, Origin], list[str]]:
-    """Where parameters are stored, given a part's keys by their names within it; and the keys that nothing takes."""
-    origins, unknown = {}, []
-    for name, key in within.items():
-        ours = names.ours(name)
-        if not ours:
-            unknown.append(key)
-        for share, parameter in enumerate(ours):
-            origin = names.original(parameter)
-            assert origin is not None and origin.key == name, (name, parameter, origin)
-            origins[parameter] = Origin(key, share, len(ours), origin.transposed)
-    return origins, unknown
+@contextmanager
+def _said_of(title: str, checkpoint: Checkpoint) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"The {title} in {checkpoint.name} cannot be used: {error}") from error
 
 
-def unet_part(checkpoint: Checkpoint, origins: Mapping[str, Origin], head_channels: int) -> Part:
-    config = unet_config(shapes_of(checkpoint, origins), head_channels)
+def unet_part(
+    checkpoint: Checkpoint,
+    origins: Mapping[str, Origin],
+    stored_name: Callable[[str], str],
+    head_channels: int,
+    heads: Any = None,
+) -> Part:
+    with _said_of("UNet", checkpoint):
+        config = unet_config(shapes_of(checkpoint, origins), head_channels, heads)
 
     def build() -> nn.Module:
         from .svd_unet import VideoUNet
 
         return VideoUNet(**config)
 
-    return Part("UNet", checkpoint, origins, build, (head_channels,))
+    return Part("UNet", checkpoint, origins, stored_name, config, build)
 
 
-def vae_part(checkpoint: Checkpoint, origins: Mapping[str, Origin]) -> Part:
+def vae_part(checkpoint: Checkpoint, origins: Mapping[str, Origin], stored_name: Callable[[str], str]) -> Part:
     shapes = shapes_of(checkpoint, origins)
+    with _said_of("VAE", checkpoint):
+        config = vae_config(shapes)
     if is_temporal(shapes):
         # The class of diffusers always has it; where a file has none, the encoder's output is taken as it is.
         origins = {"quant_conv.weight": Origin(IDENTITY), "quant_conv.bias": Origin(IDENTITY)} | dict(origins)
-        return Part("VAE", checkpoint, origins, lambda: _temporal_vae(vae_config(shapes)), ())
+        return Part("VAE", checkpoint, origins, stored_name, config, lambda: temporal_vae(config))
 
     def build() -> nn.Module:
         from diffusers import AutoencoderKL
 
-        return AutoencoderKL(**vae_config(shapes))
+        return AutoencoderKL(**config)
 
-    return Part("VAE", checkpoint, origins, build, ())
+    return Part("VAE", checkpoint, origins, stored_name, config, build)
 
 
-def _temporal_vae(config: dict[str, Any]) -> nn.Module:
+def temporal_vae(config: Mapping[str, Any]) -> nn.Module:
+    """diffusers' class with the middle that the reference has."""
     from diffusers import AutoencoderKLTemporalDecoder
     from diffusers.models.unets.unet_3d_blocks import MidBlockTemporalDecoder
 
@@ -102,10 +114,12 @@ def _temporal_vae(config: dict[str, Any]) -> nn.Module:
 def image_encoder_part(
     checkpoint: Checkpoint,
     origins: Mapping[str, Origin],
+    stored_name: Callable[[str], str],
     head_channels: int,
     overrides: Mapping[str, Any] | None = None,
 ) -> Part:
-    config = image_encoder_config(shapes_of(checkpoint, origins), head_channels) | dict(overrides or {})
+    with _said_of("image encoder", checkpoint):
+        config = image_encoder_config(shapes_of(checkpoint, origins), head_channels, overrides)
 
     def build() -> nn.Module:
         from transformers import CLIPVisionConfig
@@ -113,48 +127,61 @@ def image_encoder_part(
 
         return CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
 
-    return Part("image encoder", checkpoint, origins, build, (tuple(sorted(config.items())),))
+    return Part("image encoder", checkpoint, origins, stored_name, config, build)
+
+
+def build(part: Part) -> nn.Module:
+    """Build a part without memory for its weights, and make sure that what is stored fits it."""
+    with torch.device("meta"):
+        module = part.build()
+    _check(part, _shapes_in(module))
+    return module
 
 
 @torch.inference_mode(False)  # weights made in inference mode, which ComfyUI's nodes run in, could never be trained
-def load_part(part: Part, dtype: torch.dtype, device: torch.device) -> nn.Module:
-    """Build a part and fill it: each tensor is read, cast, put in its place and forgotten before the next."""
-    with torch.device("meta"):
-        module = part.build()
-    wanted = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
-    _check(part, wanted)
+def fill(module: nn.Module, part: Part, dtype: torch.dtype, device: torch.device) -> nn.Module:
+    """Read a part's weights: each is read, cast, put in its place and forgotten before the next."""
+    shapes = _shapes_in(module)
     by_key: dict[str, list[str]] = {}
-    for name in wanted:
+    for name in shapes:
         by_key.setdefault(part.origins[name].key, []).append(name)
     for name in by_key.pop(IDENTITY, []):
-        _place(module, name, _identity(wanted[name]).to(device, dtype))
+        _place(module, name, _identity(shapes[name]).to(device, dtype))
     with part.checkpoint.reading() as reader:
         for key in in_file_order(part.checkpoint, by_key):
             for name in by_key[key]:
-                _place(module, name, _read(reader, part.origins[name], wanted[name]).to(device).to(dtype))
+                _place(module, name, _read(reader, part.origins[name], shapes[name]).to(device).to(dtype))
     _fill_buffers(module, device)
     return module.eval().requires_grad_(False)
 
 
+def _shapes_in(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+
+
 def _check(part: Part, wanted: Shapes) -> None:
-    """Refuse what does not fit, with names: as they are in the file, or as they would be in diffusers if missing."""
-    file = part.checkpoint.name
+    """Refuse what does not fit, calling it as the file does."""
+    where = f"The {part.title} in {part.checkpoint.name}"
     if missing := wanted.keys() - part.origins.keys():
-        raise CheckpointError(f"The {part.title} in {file} lacks {listed(missing)}. The file is not complete.")
-    if unknown := {part.origins[name].key for name in part.origins.keys() - wanted.keys()}:
         raise CheckpointError(
-            f"The {part.title} in {file} has weights that a video model like it has not: {listed(unknown)}. It is of "
-            "another kind or was changed; choose an SVD or SV3D checkpoint."
+            f"{where} lacks {listed({part.stored_name(name) for name in missing})}. The file is not complete: download "
+            "it again, or choose another one."
+        )
+    if unknown := part.origins.keys() - wanted.keys():
+        raise CheckpointError(
+            f"{where} has weights that no model of its kind has: "
+            f"{listed({part.origins[name].key for name in unknown})}. It is of another kind, or was changed by a "
+            "program that this one does not know."
         )
     for name, shape in wanted.items():
         origin = part.origins[name]
         if origin.key == IDENTITY:
             continue
-        stored = _shape(part.checkpoint.tensors[origin.key].shape, origin)
-        if _bare(stored) != _bare(shape):
+        stored = part.checkpoint.tensors[origin.key].shape
+        if _bare(_shape(stored, origin)) != _bare(shape) or (stored and stored[0] % origin.shares):
             raise CheckpointError(
-                f"{origin.key} in {file} has the shape {list(part.checkpoint.tensors[origin.key].shape)}, and the rest "
-                f"of the {part.title} wants {list(shape)} there. The file is damaged or of another kind of model."
+                f"{origin.key} in {part.checkpoint.name} has the shape {list(stored)}, which does not fit the rest of "
+                f"the {part.title}: {list(shape)} is wanted. The file is damaged, or of another kind of model."
             )
 
 

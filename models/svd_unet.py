@@ -28,7 +28,7 @@ class VideoUNet(UNetSpatioTemporalConditionModel):
             if isinstance(module, nn.GroupNorm) and ".resnets." in name:
                 module.eps = 1e-5
 
-    def forward(self, x: Tensor, c_noise: Tensor, context: Tensor, vector: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, c_noise: Tensor, context: Tensor, vector: Tensor) -> Tensor:
         """Say what is to be taken from (b f c h w) latents, the picture's own behind them in c; (b f 4 h w).
 
         `c_noise` is (b), `context` (b 1 d) and `vector` (b f adm).

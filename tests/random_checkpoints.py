@@ -9,6 +9,7 @@ import argparse
 import gzip
 import json
 import math
+import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,19 @@ def manifest(kind: str) -> dict[str, tuple[int, ...]]:
     """Every key of a released checkpoint, with its shape."""
     with gzip.open(GOLDEN / f"manifest_{FULL_SIZE[kind]}.json.gz", "rt", encoding="utf-8") as file:
         return {key: tuple(shape) for key, shape in json.load(file)["shapes"].items()}
+
+
+def write_headers(shapes: dict[str, tuple[int, ...]], path: Path) -> Path:
+    """Write a checkpoint that says it has these tensors, in float16, with a hole in the place of their values."""
+    end, header = 0, {}
+    for key, shape in shapes.items():
+        begin, end = end, end + 2 * math.prod(shape)
+        header[key] = {"dtype": "F16", "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + end)
+    return path
 
 
 def random_weights(key: str, shape: tuple[int, ...]) -> Tensor:
