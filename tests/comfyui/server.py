@@ -123,7 +123,8 @@ class ComfyServer:
         )
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.load(answer)
+                said = answer.read()
+                return json.loads(said) if said else None  # some routes only do as they are told
         except urllib.error.HTTPError as error:
             raise ServerFailed(f"ComfyUI refused {path}: {error.read().decode(errors='replace')}") from error
 

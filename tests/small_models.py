@@ -1,0 +1,41 @@
+"""Shipped workflows made small: tiny models under the names of the released ones, small pictures, few steps."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from .random_checkpoints import write_tiny
+
+RELEASED = {"svd_xt.safetensors": "svd", "sv3d_u.safetensors": "sv3d_u", "sv3d_p.safetensors": "sv3d_p"}
+SIDE = 64
+SMALL: dict[str, dict[str, Any]] = {
+    "ZoetropeToyWorldClip": {"width": SIDE, "height": SIDE},
+    "ZoetropeToyWorldVideos": {"width": SIDE, "height": SIDE},
+    "ZoetropeSVDImageToVideo": {"frames": 3, "steps": 2, "width": SIDE, "height": SIDE},
+}
+
+
+def put_models(folder: Path) -> Path:
+    """Fill a folder of models with tiny ones under the names that the shipped workflows ask for."""
+    checkpoints = folder / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    for name, kind in RELEASED.items():
+        write_tiny(kind, checkpoints / name)
+    return folder
+
+
+def needs_models(prompt: dict[str, Any]) -> bool:
+    return any(node["class_type"] == "ZoetropeLoadSVD" for node in prompt.values())
+
+
+def made_small(prompt: dict[str, Any]) -> dict[str, Any]:
+    """A prompt as it is if it needs no models, else with small sizes; what is linked stays linked."""
+    if not needs_models(prompt):
+        return prompt
+    small = copy.deepcopy(prompt)
+    for node in small.values():
+        inputs = node["inputs"]
+        for name, value in SMALL.get(node["class_type"], {}).items():
+            assert name in inputs, f"{node['class_type']} has no {name}"
+            inputs[name] = inputs[name] if isinstance(inputs[name], list) else value
+    return small
