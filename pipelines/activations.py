@@ -14,12 +14,14 @@ from torch import nn
 CLIP_BYTES = 64 * 2**20
 """For one picture, with room to spare: 257 tokens are little at any width."""
 
-# Tensors as wide as the network's first channels that are there at once.
-UNET_TENSORS = 32
-LEAN_UNET_TENSORS = 24
-VAE_TENSORS = 12
-# The lean decoder holds few tensors of all frames, and the others of a frame or two.
-LEAN_VAE_TENSORS = 3
+# How many tensors as wide as the network's first channels are there at once: what was counted, and a tenth more.
+UNET_TENSORS = 30
+LEAN_UNET_TENSORS = 14
+VAE_TENSORS = 11
+# The lean decoder holds two of all frames, and the others of one.
+LEAN_VAE_TENSORS, LEAN_VAE_TENSORS_OF_ONE_FRAME = 2.2, 9
+# What the lean networks take for the slices that they work on where memory is large.
+SLICE_BYTES = 2**29
 
 
 def bytes_per_number(module: nn.Module) -> int:
@@ -32,13 +34,15 @@ def dtype_of(module: nn.Module) -> torch.dtype:
 
 
 def unet_bytes(unet: Any, shape: tuple[int, ...], *, clips: int = 1, lean: bool = False) -> int:
-    """For latents of a shape (f c h w), of which so many clips are in one batch."""
+    """For latents of a shape (f c h w), of which so many clips are in one batch; the lean network takes one by one."""
     frames, _, height, width = shape
-    tensors = LEAN_UNET_TENSORS if lean else UNET_TENSORS * clips
-    return tensors * unet.config.block_out_channels[0] * frames * height * width * bytes_per_number(unet)
+    one_tensor = unet.config.block_out_channels[0] * frames * height * width * bytes_per_number(unet)
+    return LEAN_UNET_TENSORS * one_tensor + SLICE_BYTES if lean else UNET_TENSORS * clips * one_tensor
 
 
 def vae_bytes(vae: Any, frames: int, height: int, width: int, *, lean: bool = False) -> int:
     """For so many pictures at once, encoded or decoded; height and width in pixels."""
-    tensors = LEAN_VAE_TENSORS * frames + VAE_TENSORS if lean else VAE_TENSORS * frames
-    return tensors * vae.config.block_out_channels[0] * height * width * bytes_per_number(vae)
+    one_frame = vae.config.block_out_channels[0] * height * width * bytes_per_number(vae)
+    if lean:
+        return round((LEAN_VAE_TENSORS * frames + LEAN_VAE_TENSORS_OF_ONE_FRAME) * one_frame) + SLICE_BYTES
+    return VAE_TENSORS * frames * one_frame

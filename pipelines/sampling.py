@@ -151,9 +151,9 @@ class GuidedDenoiser:
         self._unet, self._options = model.unet.module, options
         both_at_once = unet_bytes(self._unet, shape, clips=2, lean=options.lean)
         self.device, self._dtype = model.unet.ready(both_at_once), dtype_of(self._unet)
-        # The lean network computes clips one after another by itself, and a CPU is not faster with two.
-        waits_for_memory = options.lean or self.device.type == "cpu"
-        self._together = not waits_for_memory and work.available_bytes(self.device) >= both_at_once
+        # The lean network computes clips one after another by itself.
+        pays_off = not options.lean and _pays_off(self.device)
+        self._together = pays_off and work.available_bytes(self.device) >= both_at_once
 
         self._scales = scales_of(options.guidance, shape[0], options.min_guidance, options.max_guidance).to(self.device)
         self._guided = _guided_sigmas(sigmas, options) if (self._scales != 1).any() else None
@@ -161,7 +161,7 @@ class GuidedDenoiser:
         self._latents = torch.stack([torch.zeros_like(latent), latent])
         token = condition.context.to(self.device, self._dtype)
         self._contexts = torch.cat([torch.zeros_like(token), token])
-        self._vectors = condition.vector.to(self.device).expand(2, -1, -1)
+        self._vectors = condition.vector.to(self.device, self._dtype).expand(2, -1, -1)
         self._networks: dict[tuple[int, ...], Network] = {}
 
     def __call__(self, noisy: Tensor, sigma: Tensor) -> Tensor:
@@ -207,6 +207,11 @@ class GuidedDenoiser:
                 else PlainUNet(*conditions)
             )
         return self._networks[told]
+
+
+def _pays_off(device: torch.device) -> bool:
+    """Whether two clips at once are computed faster than one after the other: a CPU is busy with one."""
+    return device.type != "cpu"
 
 
 def _guided_sigmas(sigmas: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor] | None:

@@ -10,9 +10,12 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from ..media.pictures import to_bytes
 from ..media.resizing import ResizeOptions, resize
 from ..models.svd import SVDModel
 from .conditioning import checked_picture, draw_noise, encode_condition, seeded, svd_vector
@@ -113,15 +116,23 @@ def sized_picture(image: Tensor, width: int, height: int, multiple: int) -> Tens
         width = width or _nearest_multiple(own_width * height / own_height, multiple)
         height = height or _nearest_multiple(own_height * width / own_width, multiple)
         options = ResizeOptions(width=width, height=height, fit="cover", filter="lanczos")
-    elif min(own_width, own_height) < multiple:
+        return as_network_picture(resize(colours[None], options)[0][0])
+    if min(own_width, own_height) < multiple:
         raise ValueError(
             f"The picture is {own_width}x{own_height}, but this model needs {multiple} pixels a side at least. Choose "
             "a larger picture, or a width and a height that it is enlarged to; SVD was trained on 1024x576."
         )
-    else:
-        options = ResizeOptions(width=own_width, height=own_height, multiple_of=multiple, filter="bicubic")
-    resized, _ = resize(colours[None], options)
-    return as_network_picture(resized[0])
+    return as_network_picture(_squashed(colours, own_width % multiple, own_height % multiple))
+
+
+def _squashed(colours: Tensor, columns: int, rows: int) -> Tensor:
+    """Make a picture (h w 3) so many columns and rows smaller, as bytes and by Pillow, as the reference means to."""
+    if not (columns or rows):
+        return colours
+    (pixels,) = to_bytes(colours[None])
+    height, width = pixels.shape[:2]
+    smaller = Image.fromarray(pixels).resize((width - columns, height - rows), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(smaller)) / 255
 
 
 def _check_size(width: int, height: int, multiple: int) -> None:
