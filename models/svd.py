@@ -66,6 +66,11 @@ class SVDModel:
     vae: Weights[AutoencoderKLTemporalDecoder | AutoencoderKL]
     dtype: torch.dtype  # of the UNet and the image encoder
 
+    @property
+    def patcher(self) -> Any:
+        """For ComfyUI, which looks here to know a model among the results that it keeps of nodes; else None."""
+        return getattr(self.unet, "patcher", None)
+
 
 def recognise(source: str | Path) -> SVDFacts:
     """Say what a file, folder or "builtin:NAME" is, from its list of tensors alone; no weights are read."""

@@ -112,7 +112,7 @@ def image_encoder_config(
     patch_size = _size(shapes, patch, 2)
     patches = _size(shapes, "vision_model.embeddings.position_embedding.weight", 0) - 1
     _refuse_no_width(head_channels, "clip_head_channels")
-    config = {
+    config: dict[str, Any] = {
         "hidden_size": width,
         "intermediate_size": _size(shapes, "vision_model.encoder.layers.0.mlp.fc1.weight", 0),
         "num_hidden_layers": count(shapes, r"vision_model\.encoder\.layers\.(\d+)\."),
