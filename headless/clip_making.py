@@ -15,7 +15,7 @@ from .progress import ProgressDisplay
 if TYPE_CHECKING:  # torch comes with them, and `--help` should not wait for it
     from torch import Tensor
 
-    from ..models.svd import SVDModel
+    from ..models.svd import SVDFacts, SVDModel
     from ..pipelines.sampling import OnStep
 
 OK, SOME_FAILED = 0, 2
@@ -114,35 +114,32 @@ def load_model(arguments: argparse.Namespace) -> SVDModel:
 
     from ..host import folders, work
     from ..host.weights import managed, stationary
-    from ..models.svd import load_svd
+    from ..models.svd import FRAMES, load_svd, recognise
     from ..nodes.choosing_models import find_checkpoint
-    from ..nodes.svd import RELEASED_PARAMETERS
 
-    path = Path(arguments.model)
-    if not path.exists():
+    source: Path | str = Path(arguments.model)
+    if not Path(source).exists():
         folders.set_folders(models=arguments.models)
-        path = find_checkpoint(arguments.model)
-    dtype = work.sampling_dtype(RELEASED_PARAMETERS)
-    if arguments.dtype != AUTO:
-        dtype = getattr(torch, TORCH_NAMES[arguments.dtype])
+        source = find_checkpoint(arguments.model)
+    facts = recognise(source)
+    _refuse_other_version(arguments.version, facts)
+    auto = arguments.dtype == AUTO
     model = load_svd(
-        path,
-        dtype=dtype,
+        source,
+        dtype=work.sampling_dtype(facts.parameters) if auto else getattr(torch, TORCH_NAMES[arguments.dtype]),
         device=arguments.device or "cpu",
         vae=arguments.vae,
         image_encoder=arguments.image_encoder,
         place=stationary if arguments.device else managed,
     )
-    return model if arguments.version is None else _of_version(model, arguments.version)
+    if arguments.version is None:
+        return model
+    return replace(model, version=arguments.version, frames=FRAMES[arguments.version])
 
 
-def _of_version(model: SVDModel, version: str) -> SVDModel:
-    from ..models.svd import FRAMES
-
-    family = version if version.startswith("sv3d") else "svd"
-    if family != model.family:
-        raise ValueError(f"--version is {version}, but {model.name} is an {model.family} model. Leave --version out.")
-    return replace(model, version=version, frames=FRAMES[version])
+def _refuse_other_version(version: str | None, facts: SVDFacts) -> None:
+    if version is not None and facts.family != (version if version.startswith("sv3d") else "svd"):
+        raise ValueError(f"--version is {version}, but the checkpoint is {facts.family}. Leave --version out.")
 
 
 def make_clips(

@@ -84,8 +84,6 @@ def options_of(arguments: argparse.Namespace) -> SVDOptions:
 
 def _read(path: Path) -> Tensor:
     """A picture (h w c) in 0..1; its transparency is left out, as by the reference."""
-    import torch
+    from ..media.pictures import as_images, read_picture
 
-    from ..media.pictures import read_picture
-
-    return torch.from_numpy(read_picture(path)).float() / 255
+    return as_images(read_picture(path))[0]

@@ -40,6 +40,11 @@ def to_bytes(images: Tensor) -> Iterator[Pixels]:
         yield np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
+def as_images(pixels: Pixels) -> Tensor:
+    """Give one (h w c) picture of bytes as a (1 h w c) clip in 0..1."""
+    return torch.from_numpy(np.array(pixels))[None].float() / 255
+
+
 def not_a_number(index: int) -> MediaError:
     return MediaError(f"Frame {index} holds NaN, which is no colour. Look for the node before that made it.")
 

@@ -49,8 +49,10 @@ def bits_of(number: int, length: int) -> Bits:
     return tuple(bool(number >> place & 1) for place in reversed(range(length)))
 
 
-REFERENCE_BITS = bits_of(0xB3EC907BB19E, 48)
+REFERENCE_NUMBER = 0xB3EC907BB19E
+REFERENCE_BITS = bits_of(REFERENCE_NUMBER, 48)
 """What Stability AI's scripts write into every frame."""
+FEWEST_REFERENCE_BITS = 40  # of the 48; chance has that many right in one of 600 000 readings
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,24 @@ def read_text(clip: Tensor, length_bytes: int = 0) -> str | None:
     lengths = [8 * length for length in range(1, min(LONGEST_TEXT, squares // 16) + 1)]
     evidence, length = max((_evidence(votes, length), length) for length in lengths)
     return _as_text(_count(votes, length).bits) if evidence > SURE * votes.size else None
+
+
+@dataclass(frozen=True)
+class Found:
+    text: str  # "" where there is none; the number of the reference's mark where it is that
+    is_there: bool
+    agreement: float
+
+
+def find(clip: Tensor, length_bytes: int = 0) -> Found:
+    """Look for the reference's mark in a (f h w c) clip in 0..1, then for a text, of that length if it is known."""
+    reading = read_bits(clip, len(REFERENCE_BITS))
+    if reading.matches(REFERENCE_BITS) >= FEWEST_REFERENCE_BITS:
+        return Found(f"0x{REFERENCE_NUMBER:X}", True, reading.agreement)
+    text = read_text(clip, length_bytes)
+    if not text:
+        return Found("", False, reading.agreement)
+    return Found(text, True, read_bits(clip, len(bits_of_text(text))).agreement)
 
 
 def _squares(clip: Tensor, length: int) -> int:

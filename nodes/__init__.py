@@ -4,9 +4,13 @@ from ..host import ComfyExtension, io
 from .footage import FootageFromVideos, LoadFootage, SplitFootage
 from .footage_views import FootageReport, FootageToFrames, FramePairs
 from .frames import ExtractFrames
+from .pictures import LoadPictures
 from .resizing import ResizeFrames
 from .saving import SaveFrames, SaveGif
+from .sv3d import MakeCameraPath, SV3DOrbit
+from .svd import LoadSVD, SVDImageToVideo
 from .toyworld import ToyWorldClip, ToyWorldVideos
+from .watermark import ReadWatermark, Watermark
 
 NODES: list[type[io.ComfyNode]] = [
     ToyWorldClip,
@@ -21,6 +25,13 @@ NODES: list[type[io.ComfyNode]] = [
     FootageReport,
     FramePairs,
     FootageToFrames,
+    LoadPictures,
+    LoadSVD,
+    SVDImageToVideo,
+    SV3DOrbit,
+    MakeCameraPath,
+    Watermark,
+    ReadWatermark,
 ]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..clips.pictures import find_pictures
 from ..clips.sources import modified
 from ..host import folders, io, ui, work
-from ..media.pictures import read_picture
+from ..media.pictures import as_images, read_picture
 
 MOST = 1_000_000
 MOST_SHOWN = 24
@@ -112,7 +112,7 @@ class LoadPictures(io.ComfyNode):
 
 def _loaded(path: Path) -> tuple[Tensor, Tensor]:
     """A picture as (1 h w 3) in 0..1, and its (1 h w) mask: 1 is transparent."""
-    pixels = torch.from_numpy(read_picture(path, keep_alpha=True))[None].float() / 255
+    pixels = as_images(read_picture(path, keep_alpha=True))
     alpha = pixels[..., 3] if pixels.shape[-1] == 4 else torch.ones(pixels.shape[:-1])
     return pixels[..., :3], 1 - alpha
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..host import io, work
 from ..host.weights import managed
-from ..models.svd import SVDModel, load_svd
+from ..models.svd import SVDModel, load_svd, recognise
 from ..pipelines.svd import LONG, SVDOptions, image_to_video
 from .choosing_models import OF_THE_CHECKPOINT, changed, checkpoint_names, find_checkpoint, find_part, part_names
 from .forming import clips_of
@@ -29,7 +29,6 @@ from .sampling_inputs import (
 SVDType = io.Custom("ZOETROPE_SVD")
 AUTO = "auto"
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
-RELEASED_PARAMETERS = 1_524_623_082  # of the UNet of every released checkpoint, within a thousandth
 MULTIPLE = 64  # of which the sides of a clip are one, for every released model
 LARGEST_SIDE = 8192
 
@@ -114,9 +113,10 @@ class LoadSVD(io.ComfyNode):
         head_channels: int = 0,
         clip_head_channels: int = 0,
     ) -> io.NodeOutput:
+        source = find_checkpoint(checkpoint)
         model = load_svd(
-            find_checkpoint(checkpoint),
-            dtype=work.sampling_dtype(RELEASED_PARAMETERS) if dtype == AUTO else DTYPES[dtype],
+            source,
+            dtype=work.sampling_dtype(recognise(source).parameters) if dtype == AUTO else DTYPES[dtype],
             device="cpu",
             head_channels=head_channels or None,
             clip_head_channels=clip_head_channels or None,
