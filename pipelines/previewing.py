@@ -29,8 +29,8 @@ class LatentColours:
     @classmethod
     def fitted(cls, latent: Tensor, picture: Tensor) -> LatentColours:
         """By least squares from a (1 c h w) latent as it is sampled, and its (1 g H W) picture in -1..1."""
-        inputs = latent[0].double().cpu().flatten(1).T  # (h w) c
-        small = F.adaptive_avg_pool2d(picture.double().cpu(), (latent.shape[2], latent.shape[3]))
+        inputs = latent[0].cpu().double().flatten(1).T  # (h w) c
+        small = F.adaptive_avg_pool2d(picture.cpu().double(), (latent.shape[2], latent.shape[3]))
         targets = small[0].flatten(1).T / 2 + 0.5  # (h w) g
         middle, ground = inputs.mean(0), targets.mean(0)
         centred = inputs - middle

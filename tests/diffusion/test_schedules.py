@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from zoetrope.diffusion.schedules import karras_sigmas, sinusoid, v_prediction
@@ -15,6 +17,15 @@ def test_the_sigmas_are_those_of_the_reference(case):
     sigmas = karras_sigmas(case["num_steps"], case["sigma_min"], case["sigma_max"], case["rho"])
 
     assert_close(sigmas, torch.tensor(case["sigmas"]), rtol=1e-6, atol=0)
+
+
+@given(steps=st.integers(2, 300), highest=st.floats(1, 1000), lowest=st.floats(0.001, 0.5), rho=st.floats(3, 10))
+def test_noise_falls_from_the_highest_level_to_the_lowest_and_then_to_none(steps, highest, lowest, rho):
+    sigmas = karras_sigmas(steps, lowest, highest, rho)
+
+    assert len(sigmas) == steps + 1
+    assert (sigmas.diff() < 0).all()
+    assert_close(sigmas[[0, -2, -1]], torch.tensor([highest, lowest, 0.0]), rtol=2e-3, atol=0)
 
 
 def test_the_preconditioning_is_that_of_the_reference_exactly():

@@ -14,7 +14,7 @@ from zoetrope.pipelines.activations import SLICE_BYTES, unet_bytes, vae_bytes
 
 from .peak import peak_bytes
 
-SHAPE = (4, 4, 32, 32)
+SHAPE = (3, 4, 32, 32)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_the_vae_takes_what_was_estimated_or_little_less(vae):
     assert encoding <= vae_bytes(vae, 1, 64, 96)
 
 
-@pytest.mark.parametrize("frames", [1, 3, 12])
+@pytest.mark.parametrize("frames", [1, 8])
 def test_the_lean_decoder_takes_what_was_estimated_or_little_less(vae, frames):
     counted = peak_bytes(lambda: lean_decode(vae, torch.randn(frames, 4, 8, 12)))
 

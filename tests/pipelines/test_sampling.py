@@ -249,8 +249,9 @@ def test_options_that_make_no_clip_are_refused_in_a_sentence(changes, sentence):
         SamplingOptions(**changes)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@plain_and_lean
+@pytest.mark.parametrize(
+    "dtype, lean", [(torch.bfloat16, False), (torch.bfloat16, True), (torch.float16, True)], ids=str
+)
 def test_a_network_of_low_precision_stays_near_and_the_arithmetic_around_it_is_float32(tiny, dtype, lean):
     from copy import deepcopy
 
