@@ -28,8 +28,10 @@ TORCH_NAMES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
 def flag(group: argparse._ActionsContainer, name: str, **settings: Any) -> None:
     """Add an argument under the name that the reference's script calls it, written with hyphens or as there."""
     group.add_argument(f"--{name.replace('_', '-')}", dest=name, **settings)
-    settings = {key: value for key, value in settings.items() if key not in ("help", "required")}
-    group.add_argument(f"--{name}", dest=name, help=argparse.SUPPRESS, **(settings | {"default": argparse.SUPPRESS}))
+    if "_" in name:
+        group.add_argument(
+            f"--{name}", dest=name, **settings | {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS}
+        )
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, versions: tuple[str, ...], example: str) -> None:
@@ -112,15 +114,11 @@ def load_model(arguments: argparse.Namespace) -> SVDModel:
     """The model that the arguments name, on the device that they name or wherever there is room."""
     import torch
 
-    from ..host import folders, work
+    from ..host import work
     from ..host.weights import managed, stationary
     from ..models.svd import FRAMES, load_svd, recognise
-    from ..nodes.choosing_models import find_checkpoint
 
-    source: Path | str = Path(arguments.model)
-    if not Path(source).exists():
-        folders.set_folders(models=arguments.models)
-        source = find_checkpoint(arguments.model)
+    source = _find(arguments.model, arguments.models)
     facts = recognise(source)
     _refuse_other_version(arguments.version, facts)
     auto = arguments.dtype == AUTO
@@ -135,6 +133,21 @@ def load_model(arguments: argparse.Namespace) -> SVDModel:
     if arguments.version is None:
         return model
     return replace(model, version=arguments.version, frames=FRAMES[arguments.version])
+
+
+def _find(model: str, models: Path | None) -> Path | str:
+    """A path that is there, or what a name stands for in the folder of models."""
+    from ..host import folders
+    from ..nodes.choosing_models import find_checkpoint
+
+    if Path(model).exists():
+        return Path(model)
+    before = folders.own_folders()
+    folders.set_folders(models=models)
+    try:
+        return find_checkpoint(model)
+    finally:
+        folders.set_folders(**before)
 
 
 def _refuse_other_version(version: str | None, facts: SVDFacts) -> None:
