@@ -150,7 +150,7 @@ def fill(module: nn.Module, part: Part, dtype: torch.dtype, device: torch.device
     with part.checkpoint.reading() as reader:
         for key in in_file_order(part.checkpoint, by_key):
             for name in by_key[key]:
-                _place(module, name, _read(reader, part.origins[name], shapes[name]).to(device).to(dtype))
+                _place(module, name, _read(reader, part.origins[name], shapes[name], dtype).to(device))
     _fill_buffers(module, device)
     return module.eval().requires_grad_(False)
 
@@ -191,8 +191,8 @@ def _bare(shape: Iterable[int]) -> tuple[int, ...]:
     return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape
 
 
-def _read(reader: Reader, origin: Origin, shape: tuple[int, ...]) -> Tensor:
-    tensor = reader.read(origin.key, origin.share, origin.shares)
+def _read(reader: Reader, origin: Origin, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    tensor = reader.read(origin.key, dtype, share=origin.share, shares=origin.shares)
     return (tensor.t().contiguous() if origin.transposed else tensor).reshape(shape)
 
 

@@ -49,10 +49,20 @@ def test_a_share_of_the_rows_is_read_alone(tmp_path):
     checkpoint = open_checkpoint(write_tensors(tmp_path / "model.safetensors", {"before": stacked + 1, "qkv": stacked}))
 
     with checkpoint.reading() as reader:
-        shares = [reader.read("qkv", share, 3) for share in range(3)]
+        shares = [reader.read("qkv", share=share, shares=3) for share in range(3)]
 
     assert torch.equal(torch.cat(shares), stacked)
     assert all(share.shape == (2, 4) for share in shares)
+
+
+def test_tensors_that_are_cast_have_memory_of_their_own(tmp_path):
+    path = write_tensors(tmp_path / "model.safetensors", {"a": torch.ones(9), "b": torch.zeros(3), "c": torch.ones(99)})
+
+    with open_checkpoint(path).reading() as reader:
+        a, b, c = (reader.read(key, torch.float16) for key in "abc")
+
+    assert (a.sum(), b.sum(), c.sum()) == (9, 0, 99)
+    assert {a.dtype, b.dtype, c.dtype} == {torch.float16}
 
 
 def test_what_is_read_has_memory_of_its_own(tmp_path):

@@ -1,6 +1,8 @@
 import gc
+import re
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -99,6 +101,36 @@ def test_weights_are_ordinary_tensors_even_where_nodes_run(tiny_checkpoint):
         for parameter in part.module.parameters():
             assert not parameter.is_inference() and not parameter.requires_grad and not parameter.is_meta
         assert not any(module.training for module in part.module.modules())
+
+
+def smaller(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape of the same architecture at three tenths of the width, and a quarter in the VAE."""
+    vae = {128: 32, 256: 64, 512: 128}
+    return tuple(vae.get(size, size * 3 // 10 if size % 320 == 0 else size) for size in shape)
+
+
+def peak_bytes() -> int:
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux says how much memory was used")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_loading_takes_no_more_memory_than_the_model(dtype, tmp_path):
+    """Half a gigabyte, in a file that is a hole; benchmarks/svd_loading.py does it at full size."""
+    shapes = {key: smaller(shape) for key, shape in manifest("svd").items()}
+    path = write_headers(shapes, tmp_path / "svd.safetensors")
+    given = dict(head_channels=32, clip_head_channels=24)
+    load_svd(write_tiny("svd", tmp_path / "warm.safetensors"), **ON_CPU)  # what is imported is no part of the model
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_bytes()
+
+    model = load_svd(path, dtype=dtype, device="cpu", **given)
+
+    size = sum(part.bytes for part in (model.unet, model.vae, model.image_encoder))
+    assert size > 4e8
+    assert peak_bytes() - before < 1.15 * size
 
 
 def test_two_models_of_one_file_share_its_weights(tiny_checkpoint, tmp_path):
