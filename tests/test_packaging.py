@@ -17,7 +17,7 @@ else:
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT, SETUPTOOLS = PYPROJECT["project"], PYPROJECT["tool"]["setuptools"]
-IMPORTED_AS = {"opencv-python-headless": "cv2", "Pillow": "PIL"}
+IMPORTED_AS = {"opencv-python-headless": "cv2", "Pillow": "PIL", "PyYAML": "yaml"}
 WHAT_COMFYUI_BRINGS = {"comfy", "comfy_api", "comfy_execution", "folder_paths"}
 
 
