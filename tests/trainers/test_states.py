@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -134,6 +135,19 @@ def test_a_write_that_fails_leaves_the_older_state_and_nothing_half_done(tmp_pat
 
     assert names_in(tmp_path) == ["state-10"]
     assert newest_state(tmp_path, must_not_be_said).progress["step"] == 10
+
+
+def test_the_disk_has_every_byte_before_the_state_gets_its_name_and_the_name_before_the_older_go(tmp_path, monkeypatch):
+    told = []
+    flush, rename = states.flush_to_disk, Path.rename
+    monkeypatch.setattr(states, "flush_to_disk", lambda path: (flush(path), told.append(path.name)))
+    monkeypatch.setattr(Path, "rename", lambda path, target: (told.append("renamed"), rename(path, target))[1])
+
+    write(tmp_path, 5)
+
+    assert set(told[:4]) == {"manifest.json", "progress.json", "weights.safetensors", "optimizer.safetensors"}
+    assert told[4].startswith(".state-5-")
+    assert told[5:] == ["renamed", tmp_path.name]
 
 
 def test_another_error_is_not_taken_for_one_of_the_disk(tmp_path):
