@@ -41,6 +41,11 @@ class Weights(Generic[M]):
         """Where the weights are now."""
         return next(self.module.parameters()).device
 
+    @property
+    def parts(self) -> tuple[Weights[Any], ...]:
+        """The weights that come and go by themselves; for most it is they."""
+        return (self,)
+
     def ready(self, activation_bytes: int = 0) -> torch.device:
         """Bring the weights to where they are used, with that much memory left for the work itself; say where."""
         ready_together([self], activation_bytes)
@@ -49,7 +54,9 @@ class Weights(Generic[M]):
 
 def ready_together(weights: Sequence[Weights[Any]], activation_bytes: int = 0) -> None:
     """Bring several to where they are used at once, so that none of them is put away for another."""
-    managed = [each for each in weights if isinstance(each, _Managed)]
+    # Each once, though it may be a part of several.
+    parts = dict.fromkeys(part for each in weights for part in each.parts)
+    managed = [part for part in parts if isinstance(part, _Managed)]
     if not managed:
         return
     if IN_COMFYUI:
@@ -67,6 +74,29 @@ def stationary(module: M) -> Weights[M]:
 def managed(module: M) -> Weights[M]:
     """Weights that are brought to `work.device()` when they are needed, and put away when others need the room."""
     return _Managed(module)
+
+
+def extended(base: Weights[Any], module: M, added: nn.Module) -> Weights[M]:
+    """Weights of a module that is made of `base`'s layers and of those in `added`, which are put where the former are.
+
+    The layers that two modules share come and go together, and whoever manages the memory counts them once.
+    """
+    here = managed if isinstance(base.parts[0], _Managed) else stationary
+    return _Extended(module, (*base.parts, here(added.to(base.device) if here is stationary else added)))
+
+
+class _Extended(Weights[M]):
+    """Weights of a module whose layers are other modules' too."""
+
+    def __init__(self, module: M, parts: tuple[Weights[Any], ...]):
+        super().__init__(module)
+        self._parts = parts
+        if IN_COMFYUI:
+            self.patcher = getattr(parts[0], "patcher", None)
+
+    @property
+    def parts(self) -> tuple[Weights[Any], ...]:
+        return self._parts
 
 
 if IN_COMFYUI:

@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .lora_layers import LoraLayer
+
 # Enough rows for a matrix product to run at full speed, and no more than leave its results in a core's cache.
 LEAST_ROWS = 512
 CACHE_BYTES = 4 * 2**20
@@ -41,11 +43,12 @@ TAPS_OF_DOUBLED = (((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1)))
 def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
     """Whether calling the module is no more than its class's arithmetic, so that we may use its weights instead.
 
-    LoRA puts modules of its own in the place of linear layers and convolutions; offloading and casting put hooks or a
-    `forward` of their own into a module.
+    peft puts modules of its own in the place of linear layers and convolutions; offloading and casting put hooks or a
+    `forward` of their own into a module. Our own LoRA's layers are plain: their `weight` is the sum.
     """
-    hooks = module._forward_hooks or module._forward_pre_hooks
-    return type(module) is kind and "forward" not in vars(module) and not hooks
+    if "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks:
+        return False
+    return is_plain(module.base, kind) if type(module) is LoraLayer else type(module) is kind
 
 
 def slices(length: int, at_once: int) -> Iterator[slice]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .checkpoints import ToWrite, listed, write_checkpoint
 from .errors import CheckpointError
+from .lora import merge_lora
 from .svd import SVDModel
 from .svd_keys import (
     ImageEncoderNames,
@@ -44,8 +45,8 @@ def save_svd(
 ) -> None:
     """Write a model in a precision, by default its own; what tensors cannot tell goes into the file's metadata.
 
-    The layout has room for a second encoder or decoder, which we do not read but ComfyUI does. `for_comfyui` fills it
-    with what makes the same pictures there.
+    LoRAs on the model are merged into what is written. The layout has room for a second encoder or decoder, which we do
+    not read but ComfyUI does. `for_comfyui` fills it with what makes the same pictures there.
     """
     tensors = tensors_of(model, dtype or model.dtype, for_comfyui=for_comfyui)
     write_checkpoint(Path(path), tensors, dict(metadata or {}) | _metadata(model))
@@ -53,7 +54,7 @@ def save_svd(
 
 def tensors_of(model: SVDModel, dtype: torch.dtype, *, for_comfyui: bool = True) -> dict[str, ToWrite]:
     """The tensors of the file that a model is written as, by their keys."""
-    unet, vae, image_encoder = model.unet.module, model.vae.module, model.image_encoder.module
+    unet, vae, image_encoder = merge_lora(model).unet.module, model.vae.module, model.image_encoder.module
     key = partial(_key, EMBEDDER[model.family])
     depths = UNetDepths(
         tuple(unet.config["layers_per_block"]),
