@@ -11,7 +11,6 @@ from typing import Literal
 
 import torch
 
-from ..host.work import Cancelled
 from .errors import Diverged, TrainingError
 from .learner import Learner
 from .method import Method, Validation
@@ -57,12 +56,16 @@ def train(
     """Go on with the run, or begin it, and yield after every optimiser step.
 
     `asked_to_stop`, a file called `stop` in the run's folder, and the session's limits make the run save, export and
-    pause after the step. A caller that closes the generator, a Ctrl-C and a cancel make it save what is done at once.
+    pause after the step. A caller that asks for no more steps, a Ctrl-C, a cancel, and any error of the method make it
+    save what is done. Only where nothing can be saved, or nothing is worth it, the states from before remain.
     """
     session = _Session(method, options, run, processes, asked_to_stop)
     try:
         yield from session.steps()
-    except (GeneratorExit, KeyboardInterrupt, Cancelled):
+    except TrainingError:
+        session.is_lost = True
+        raise
+    except BaseException:
         session.save_if_whole()
         raise
 
@@ -80,10 +83,12 @@ class _Session:
     ) -> None:
         self._method, self._options, self._run, self._processes = method, options, run, processes
         self._asked_to_stop = asked_to_stop
+        self.is_lost = False  # the disk is full, or the weights are no numbers
         self._learner = Learner(method, options, processes)
         self._saved_step = self._resume()
         self._first_step = self._learner.step
         self._began = time.monotonic()
+        run.before_closing(self.save_if_whole)  # a generator that is merely left is closed too late, or never
 
     def steps(self) -> Iterator[TrainingStep]:
         self._validate_if_due()  # at step 0, or where the last session was interrupted before it could
@@ -99,7 +104,7 @@ class _Session:
     def save_if_whole(self) -> Path | None:
         """Save unless this step is saved, or half of it has gone into the weights."""
         learner = self._learner
-        if not self._processes.is_first or not learner.is_whole or learner.step == self._saved_step:
+        if self.is_lost or not self._processes.is_first or not learner.is_whole or learner.step == self._saved_step:
             return None
         options = self._options
         saved = self._run.save_state(*learner.state(), keep=options.keep_states, milestones=options.milestones)

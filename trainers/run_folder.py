@@ -13,12 +13,14 @@ lock             held by the process that trains
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import platform
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -49,6 +51,7 @@ class RunFolder:
         self.note = note
         self.metrics_file = path / "metrics.jsonl"
         self._metrics: BinaryIO | None = None
+        self._closing = ExitStack()
 
     @property
     def cache(self) -> Path:
@@ -106,7 +109,8 @@ class RunFolder:
         with clear_writing_errors(self.metrics_file):
             if self._metrics is None:
                 self._metrics = self.metrics_file.open("ab", buffering=0)
-            self._metrics.write(line.encode())
+            if self._metrics.write(line.encode()) < len(line):  # as much as there was room for
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """The lines of metrics.jsonl, without the one that a killed process tore."""
@@ -121,7 +125,7 @@ class RunFolder:
     def rewind(self, step: int) -> None:
         """Forget the metrics of what comes after a step, for it is about to be done again."""
         kept = [json.dumps(entry) + "\n" for entry in self.entries() if entry["step"] <= step]
-        self.close()
+        self._close_metrics()
         with written_beside(self.metrics_file) as draft:
             draft.write_text("".join(kept), encoding="utf-8", newline="\n")
 
@@ -158,7 +162,17 @@ class RunFolder:
     def is_asked_to_stop(self) -> bool:
         return (self.path / "stop").exists()
 
+    def before_closing(self, do: Callable[[], object]) -> None:
+        """Have something done while the folder is still ours, however its user leaves it."""
+        self._closing.callback(do)
+
     def close(self) -> None:
+        try:
+            self._closing.close()
+        finally:
+            self._close_metrics()
+
+    def _close_metrics(self) -> None:
         if self._metrics is not None:
             self._metrics.close()
             self._metrics = None

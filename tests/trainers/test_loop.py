@@ -1,7 +1,7 @@
 """The loop: a run that is interrupted, however, is in the end the run that nobody disturbed."""
 
 import json
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -88,6 +88,38 @@ def test_a_run_that_pauses_saves_exports_and_goes_on(tmp_path, undisturbed, paus
 
     while run_to_the_end(tmp_path, **FULL, **pausing)[-1].ending == "paused":
         pass
+    assert_same(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize("leave", [lambda: None, lambda: 1 / 0])
+def test_steps_that_are_left_without_a_word_are_saved_while_the_folder_is_ours(tmp_path, undisturbed, leave):
+    steps = None
+    with suppress(ZeroDivisionError), opened_run(tmp_path) as run:
+        steps = train(ToyMethod(), quick(**FULL), run, ALONE)
+        for _ in range(3):
+            next(steps)
+        leave()
+    assert (tmp_path / "state-3").is_dir()
+
+    run_to_the_end(tmp_path, **FULL)
+    steps.close()  # which must not write into what is another's by now
+
+    assert_same(tmp_path, undisturbed)
+    assert sorted(path.name for path in tmp_path.glob("state-*")) == ["state-10", "state-8"]
+
+
+def test_an_error_of_the_method_loses_nothing(tmp_path, undisturbed):
+    class Failing(ToyMethod):
+        def batch(self, samples):
+            if samples[0].chance.number >= 4 * 6:
+                raise FileNotFoundError("clip.mp4 is gone")
+            return super().batch(samples)
+
+    with pytest.raises(FileNotFoundError, match=r"clip.mp4 is gone"):
+        run_to_the_end(tmp_path, Failing(), **FULL)
+    assert (tmp_path / "state-6").is_dir()
+
+    run_to_the_end(tmp_path, **FULL)
     assert_same(tmp_path, undisturbed)
 
 
@@ -215,6 +247,7 @@ def test_a_run_that_diverges_ends_in_a_sentence_and_keeps_only_states_that_are_n
         assert all(tensor.isfinite().all() for tensor in load_file(file).values())
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line.get("loss", 0) is None] == [6, 7, 8, 9]
+    assert sorted(path.name for path in tmp_path.glob("state-*")) == ["state-4", "state-8"]
 
 
 def test_a_run_that_diverges_in_its_last_step_is_no_success_however_often_it_is_asked(tmp_path):

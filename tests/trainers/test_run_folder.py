@@ -7,7 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from zoetrope.trainers.config import plain
 from zoetrope.trainers.errors import TrainingError
+from zoetrope.trainers.options import TrainingOptions
 from zoetrope.trainers.run_folder import RunFolder, opened_run
 
 STATE = {"weights": {"a": torch.zeros(1)}}
@@ -96,6 +98,44 @@ def test_what_is_asked_for_otherwise_later_is_said_and_kept(run, notes):
     told = run.description()
     assert told["began"] == began
     assert [change["what"] for change in told["changes"]] == ["steps", "footage"]
+
+
+def test_what_is_asked_for_again_is_no_change(run, notes):
+    for _ in range(2):
+        run.describe("toy", plain(TrainingOptions(learning_rate=1e-5, validate_at=(0, 5))), {"footage": "abc"})
+
+    assert not notes
+
+
+def test_what_is_to_be_done_before_closing_is_done_however_the_folder_is_left(tmp_path):
+    done = []
+
+    def try_to_open_it():
+        with pytest.raises(TrainingError, match="being trained in"):
+            opened_run(tmp_path).__enter__()
+        done.append("refused, for the folder is still ours")
+
+    with pytest.raises(ZeroDivisionError), opened_run(tmp_path) as run:
+        run.before_closing(try_to_open_it)
+        raise ZeroDivisionError
+
+    assert done
+
+
+def test_a_line_for_which_there_was_no_room_is_said_and_forgotten(run):
+    class Small:
+        def write(self, line):
+            return len(line) - 1
+
+        def close(self):
+            """Nothing to close."""
+
+    run.log(step=1)
+    run._close_metrics()
+    run._metrics = Small()
+
+    with pytest.raises(TrainingError, match="metrics.jsonl cannot be written. The disk is full"):
+        run.log(step=2)
 
 
 def test_a_run_of_another_method_is_refused(run):
