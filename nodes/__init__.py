@@ -4,6 +4,7 @@ from ..host import ComfyExtension, io
 from .footage import FootageFromVideos, LoadFootage, SplitFootage
 from .footage_views import FootageReport, FootageToFrames, FramePairs
 from .frames import ExtractFrames
+from .lora import LoadLoRA
 from .pictures import LoadPictures
 from .resizing import ResizeFrames
 from .saving import SaveFrames, SaveGif
@@ -27,6 +28,7 @@ NODES: list[type[io.ComfyNode]] = [
     FootageToFrames,
     LoadPictures,
     LoadSVD,
+    LoadLoRA,
     SVDImageToVideo,
     SV3DOrbit,
     MakeCameraPath,

@@ -29,6 +29,7 @@ OPTIONS = {  # whose defaults a node's widgets must show
     "ZoetropeResizeFrames": [ResizeOptions()],
     "ZoetropeSaveGif": [GifOptions()],
     "ZoetropeSaveFrames": [FramesOptions()],
+    "ZoetropeLoadLoRA": [],
     "ZoetropeToyWorldVideos": [VideosOptions(), ShapesOptions()],
     "ZoetropeFootageFromVideos": [ExtractingOptions(), ResizeOptions(), *FOOTAGE_RULES],
     "ZoetropeSplitFootage": [SplitOptions()],
