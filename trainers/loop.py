@@ -57,12 +57,12 @@ def train(
 
     `asked_to_stop`, a file called `stop` in the run's folder, and the session's limits make the run save, export and
     pause after the step. A caller that asks for no more steps, a Ctrl-C, a cancel, and any error of the method make it
-    save what is done. Only where nothing can be saved, or nothing is worth it, the states from before remain.
+    save what is done. Only where nothing can be saved, or the run has diverged, the states from before remain.
     """
     session = _Session(method, options, run, processes, asked_to_stop)
     try:
         yield from session.steps()
-    except TrainingError:
+    except Diverged:
         session.is_lost = True
         raise
     except BaseException:
@@ -83,7 +83,7 @@ class _Session:
     ) -> None:
         self._method, self._options, self._run, self._processes = method, options, run, processes
         self._asked_to_stop = asked_to_stop
-        self.is_lost = False  # the disk is full, or the weights are no numbers
+        self.is_lost = False  # the disk is full, or the run has diverged
         self._learner = Learner(method, options, processes)
         self._saved_step = self._resume()
         self._first_step = self._learner.step
@@ -107,7 +107,11 @@ class _Session:
         if self.is_lost or not self._processes.is_first or not learner.is_whole or learner.step == self._saved_step:
             return None
         options = self._options
-        saved = self._run.save_state(*learner.state(), keep=options.keep_states, milestones=options.milestones)
+        try:
+            saved = self._run.save_state(*learner.state(), keep=options.keep_states, milestones=options.milestones)
+        except TrainingError:  # a second try, when the folder is closed, would say the same once more
+            self.is_lost = True
+            raise
         self._saved_step = learner.step
         return saved
 

@@ -108,14 +108,15 @@ def test_steps_that_are_left_without_a_word_are_saved_while_the_folder_is_ours(t
     assert sorted(path.name for path in tmp_path.glob("state-*")) == ["state-10", "state-8"]
 
 
-def test_an_error_of_the_method_loses_nothing(tmp_path, undisturbed):
+@pytest.mark.parametrize("error", [FileNotFoundError, TrainingError])
+def test_an_error_of_the_method_loses_nothing(tmp_path, undisturbed, error):
     class Failing(ToyMethod):
         def batch(self, samples):
             if samples[0].chance.number >= 4 * 6:
-                raise FileNotFoundError("clip.mp4 is gone")
+                raise error("clip.mp4 is gone")
             return super().batch(samples)
 
-    with pytest.raises(FileNotFoundError, match=r"clip.mp4 is gone"):
+    with pytest.raises(error, match=r"clip.mp4 is gone"):
         run_to_the_end(tmp_path, Failing(), **FULL)
     assert (tmp_path / "state-6").is_dir()
 
@@ -161,6 +162,20 @@ def test_an_interrupt_within_an_update_saves_nothing_half_done(tmp_path, undistu
         run_to_the_end(tmp_path, **FULL)
     monkeypatch.undo()
     assert [path.name for path in tmp_path.glob("state-*")] == ["state-4"]
+
+    run_to_the_end(tmp_path, **FULL)
+    assert_same(tmp_path, undisturbed)
+
+
+def test_an_interrupt_within_a_save_saves_all_the_same(tmp_path, undisturbed, monkeypatch):
+    def interrupted(tensors, path):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(states, "save_file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_to_the_end(tmp_path, **FULL)
+    assert [path.name for path in tmp_path.glob("*state-*")] == ["state-4"]
 
     run_to_the_end(tmp_path, **FULL)
     assert_same(tmp_path, undisturbed)
@@ -285,6 +300,14 @@ def test_the_newest_states_and_the_milestones_are_kept(tmp_path):
     run_to_the_end(tmp_path, save_every=1, keep_states=2, milestones=(5,))
 
     assert sorted(path.name for path in tmp_path.glob("state-*")) == ["state-10", "state-5", "state-9"]
+
+
+def test_a_run_that_goes_on_with_other_batches_draws_no_sample_twice_and_leaves_none_out(tmp_path):
+    method = ToyMethod()
+    run_to_the_end(tmp_path, method, session_steps=4)
+    run_to_the_end(tmp_path, method, batch=3, accumulation=2)
+
+    assert [sample.chance.number for sample in method.drawn] == list(range(4 + 6 * 6))
 
 
 def test_the_average_is_what_is_exported(tmp_path):
