@@ -82,6 +82,21 @@ def recognise(source: str | Path) -> SVDFacts:
     return SVDFacts(family, version, decoder, frames, stored.dtype, found.unet.parameters)
 
 
+def empty_network(source: str | Path) -> tuple[Any, int]:
+    """The UNet of a model on the meta device, without weights, and of how many pixels sides of pictures are multiples.
+
+    It costs no memory; what it computes has shapes and no values.
+    """
+    path = _path_of(source)
+    found = find_model(path, HeadWidths(), half=False)
+    _family(found.unet)
+    if found.vae is None:
+        raise CheckpointError(f"{path.name} holds no VAE. Choose a checkpoint that has one.")
+    levels = [len(part.config["block_out_channels"]) for part in (found.unet, found.vae)]
+    # Some of what diffusers builds ignores the device that it is built on.
+    return build(found.unet).to("meta"), 2 ** sum(count - 1 for count in levels)
+
+
 def load_svd(
     source: str | Path,
     *,

@@ -1,0 +1,112 @@
+"""Fine-tuning SVD on footage: a LoRA, or weights of its own, with the one training loop.
+
+    settings = SVDTraining(model=Path("svd.safetensors"), footage=Path("moons"), run=Path("runs/moon"))
+    for step in train_svd(settings):
+        print(step.step, step.loss)
+
+A run that was interrupted goes on where its newest saved state stands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from ..media.files import written_beside
+from ..models.svd import SVDModel, load_svd
+from .caching import TensorCache
+from .config import plain
+from .learner import DTYPES
+from .loop import TrainingStep, nobody_asks, train
+from .processes import Processes
+from .run_folder import RunFolder, nobody_reads, opened_run
+from .states import Note
+from .svd_footage import CachedFootage, TrainingClip, told_of, training_clips
+from .svd_method import Facts, SVDMethod
+from .svd_plan import SVDPlan, plan_svd
+from .svd_settings import SVDTraining
+from .svd_trained import is_lora
+
+__all__ = ["SVDMethod", "SVDPlan", "SVDTraining", "load_for_training", "plan_svd", "train_svd"]
+
+OnProgress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is, and of how much; to cancel, it raises."""
+
+
+def nobody_watches(title: str, done: int, total: int) -> None:
+    """For callers that show no progress."""
+
+
+def load_for_training(settings: SVDTraining, device: torch.device) -> SVDModel:
+    """The model in the precision that it is trained in; weights that are trained themselves need float32."""
+    dtype = DTYPES[settings.precision] if is_lora(settings.preset) else torch.float32
+    return load_svd(settings.model, dtype=dtype, device=device)
+
+
+@torch.inference_mode(False)  # ComfyUI runs nodes in it
+def train_svd(
+    settings: SVDTraining,
+    *,
+    plan: SVDPlan | None = None,
+    model: SVDModel | None = None,
+    processes: Processes = Processes(torch.device("cpu")),
+    asked_to_stop: Callable[[], bool] = nobody_asks,
+    on_progress: OnProgress = nobody_watches,
+    note: Note = nobody_reads,
+) -> Iterator[TrainingStep]:
+    """Begin a run or go on with it, and yield after every step.
+
+    What cannot work is refused before anything is loaded or written. `model` is one that is loaded already; it stays as
+    it is.
+    """
+    plan = plan or plan_svd(settings)
+    with _opened(settings, processes, note) as run:
+        model = model or load_for_training(settings, processes.device)
+        cached = CachedFootage(model, settings, TensorCache(run.cache, note))
+        if not processes.is_first:
+            processes.wait()  # until what follows is computed and kept by the first
+        trained, held_out = training_clips(
+            plan.clips, cached, settings, plan.frames, lambda done, total: on_progress("Measuring motion", done, total)
+        )
+        hashes = {"footage": cached.hash_of([path for clip in (*trained, *held_out) for path in clip.paths])}
+        facts = Facts(plan.facts.version or model.name, plan.facts.dtype, hashes["footage"])
+        method = SVDMethod(model, settings, cached, trained, held_out, facts, plan.activation_bytes)
+        if processes.is_first:
+            run.describe(method.name, plain(settings), hashes | cached.model_hashes)
+            _write_clips(run, settings, trained, held_out)
+            method.fill_cache(
+                _numbers(settings, run, processes), lambda done, total: on_progress("Encoding footage", done, total)
+            )
+            processes.wait()
+        yield from train(method, settings, run, processes, asked_to_stop)
+
+
+def _opened(settings: SVDTraining, processes: Processes, note: Note) -> AbstractContextManager[RunFolder]:
+    """The run's folder, which the first process holds for all."""
+    return opened_run(settings.run, note) if processes.is_first else nullcontext(RunFolder(settings.run, note))
+
+
+def _numbers(settings: SVDTraining, run: RunFolder, processes: Processes) -> range:
+    """Of the samples that this session draws."""
+    state = run.newest_state()
+    step = state.progress["step"] if state else 0
+    first = state.progress["samples"] if state else 0
+    steps = settings.steps - step
+    if settings.session_steps:
+        steps = min(steps, settings.session_steps)
+    return range(first, first + steps * settings.batch * settings.accumulation * processes.count)
+
+
+def _write_clips(
+    run: RunFolder, settings: SVDTraining, trained: Sequence[TrainingClip], held_out: Sequence[TrainingClip]
+) -> None:
+    """Keep what was made of each clip: its rate, its motion, its crop."""
+    told = {
+        "trained": [told_of(clip, settings) for clip in trained],
+        "held out": [told_of(clip, settings) for clip in held_out],
+    }
+    with written_beside(run.path / "clips.json") as draft:
+        draft.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8", newline="\n")

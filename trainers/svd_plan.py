@@ -1,0 +1,222 @@
+"""What a run would do and take, told before it begins: from the names and shapes in the model's file, no weights read.
+
+What cannot work is refused here, in a sentence.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..models.lora import add_lora, lora_targets
+from ..models.svd import SVDFacts, empty_network, recognise
+from .errors import TrainingError
+from .svd_checkpointing import KeptBytes, checkpointed_unet
+from .svd_footage import ChosenClips, choose_clips
+from .svd_settings import SVDTraining
+from .svd_trained import is_lora, own_weights
+
+FLOAT_BYTES = 4
+COPIES_IN_STATE = 3  # a trained weight and the optimizer's two memories of it
+COPIES_IN_TRAINING = 4  # and its gradient
+ENCODER_BYTES = 630_000_000 * 2 + 100_000_000 * FLOAT_BYTES  # CLIP in half precision, the VAE in float32
+RECOMPUTED, GRADIENT_OF_INPUTS = 1, 1  # forward passes' worth of work that a backward pass takes
+SHARE_IN_HALF_PRECISION = 0.6  # some layers compute in float32 whatever is asked for
+SPARE_DISK = 200 * 2**20  # for samples, metrics and the report
+# Of a device's speed in large matrix products, a network of many kinds of layers reaches so much.
+EFFICIENCY = 0.4
+GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class SVDPlan:
+    """What a run would do and take."""
+
+    settings: SVDTraining
+    facts: SVDFacts
+    clips: ChosenClips
+    frames: int
+    trained_parameters: int
+    activation_bytes: int  # for one clip
+    memory_bytes: int  # on the device, all together
+    disk_bytes: int  # that the run folder will take
+    free_disk_bytes: int
+    step_flops: float
+    seconds_per_step: float | None  # None where nobody measured how fast the device is
+
+    @property
+    def steps_per_epoch(self) -> float:
+        return len(self.clips.trained) / (self.settings.batch * self.settings.accumulation)
+
+    def text(self) -> str:
+        """For people, a line each."""
+        settings, facts = self.settings, self.facts
+        name = facts.version or settings.model.name
+        how = f"LoRA of rank {settings.rank}" if is_lora(settings.preset) else "weights in float32"
+        lines = [
+            f"model      {name}, {facts.parameters / 1e6:.1f} M parameters",
+            f"trained    {settings.preset}: {self.trained_parameters / 1e6:.2f} M parameters, as {how}",
+            f"clips      {len(self.clips.trained)} to train on, {len(self.clips.held_out)} held out; "
+            f"{self.frames} frames of {settings.width}x{settings.height} each",
+            f"steps      {settings.steps} of {settings.batch * settings.accumulation} clips; an epoch is "
+            f"{self.steps_per_epoch:.1f} steps",
+            f"memory     about {_size(self.memory_bytes)}, of which one clip takes {_size(self.activation_bytes)}",
+            f"disk       about {_size(self.disk_bytes)} of the {_size(self.free_disk_bytes)} that are free",
+        ]
+        if self.seconds_per_step is not None:
+            seconds = self.seconds_per_step * settings.steps
+            lines.append(f"time       about {_duration(seconds)}, {self.seconds_per_step:.2f} s a step; a rough guess")
+        return "\n".join([*lines, *(f"note       {note}" for note in self.clips.notes)])
+
+
+def plan_svd(settings: SVDTraining, flops_per_second: Callable[[], float] | None = None) -> SVDPlan:
+    """Look at the model, the footage and the disk, and say what the run would take."""
+    facts = recognise(settings.model)
+    if facts.family != "svd":
+        raise TrainingError(
+            f"{settings.model.name} is an {facts.family} model, which turns the camera around an object; only SVD can "
+            "be fine-tuned here. Choose an SVD checkpoint, such as svd_xt.safetensors."
+        )
+    unet, multiple = empty_network(settings.model)
+    _check_size(settings, multiple)
+    frames = settings.frames or facts.frames
+    clips = choose_clips(settings, frames)
+    free = _free_bytes(settings.run)
+    trained = _mark_trained(unet, settings)
+    parameters = sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad)
+    activations, flops = _measured(trained, settings, frames, multiple)
+    disk = _disk_bytes(settings, clips, parameters, frames)
+    if disk > free:
+        raise TrainingError(
+            f"The run would take about {_size(disk)}, and the disk of {settings.run} has {_size(free)} free. Free "
+            "some space, choose a run folder on another disk, or set keep_states to less."
+        )
+    weights = facts.parameters * (2 if settings.precision != "fp32" else FLOAT_BYTES)
+    return SVDPlan(
+        settings=settings,
+        facts=facts,
+        clips=clips,
+        frames=frames,
+        trained_parameters=parameters,
+        activation_bytes=activations,
+        memory_bytes=weights
+        + min(ENCODER_BYTES, weights)
+        + parameters * FLOAT_BYTES * (COPIES_IN_TRAINING + bool(settings.average_decay))
+        + activations * settings.batch,
+        disk_bytes=disk,
+        free_disk_bytes=free,
+        step_flops=flops,
+        seconds_per_step=flops / (EFFICIENCY * flops_per_second()) if flops_per_second else None,
+    )
+
+
+def measured_flops_per_second(device: torch.device, dtype: torch.dtype, seconds: float = 0.3) -> float:
+    """How fast a device multiplies matrices; takes a moment."""
+    side = 4096 if device.type == "cuda" else 768
+    matrix = torch.ones(side, side, device=device, dtype=dtype)
+    (matrix @ matrix).sum().item()
+    count, began = 0, time.perf_counter()
+    while (taken := time.perf_counter() - began) < seconds:
+        (matrix @ matrix).sum().item()  # which waits for the device
+        count += 1
+    return 2 * side**3 * count / taken
+
+
+def _check_size(settings: SVDTraining, multiple: int) -> None:
+    for name in ("width", "height"):
+        side = getattr(settings, name)
+        if side % multiple:
+            below = side // multiple * multiple
+            nearest = f"{below} or {below + multiple}" if below else str(multiple)
+            raise TrainingError(f"{name} is {side}, but this model makes multiples of {multiple}. Choose {nearest}.")
+
+
+def _free_bytes(run: Path) -> int:
+    """What is free where the run's folder is or will be; refused where it cannot be written."""
+    there = next(path for path in (run.absolute(), *run.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise TrainingError(f"{there} is a file, so the run cannot be kept in {run}. Choose another run folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise TrainingError(
+            f"This user may not write into {there}, so the run cannot be kept in {run}. Change the folder's "
+            "permissions, or choose another run folder."
+        )
+    return shutil.disk_usage(there).free
+
+
+def _mark_trained(unet: Any, settings: SVDTraining) -> nn.Module:
+    """The network with gradients where the run has them."""
+    unet.requires_grad_(False)
+    if is_lora(settings.preset):
+        return add_lora(unet, lora_targets(unet, settings.preset), settings.rank, float(settings.rank), 0).unet
+    own = set(own_weights(unet, settings.preset))
+    for name, parameter in unet.named_parameters():
+        parameter.requires_grad_(name in own)
+    return unet
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def _measured(unet: Any, settings: SVDTraining, frames: int, multiple: int) -> tuple[int, float]:
+    """The bytes that one clip takes on the way there and back, and the operations of a step."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    levels = len(unet.config["block_out_channels"]) - 1
+    pixels = multiple // 2**levels  # of a picture, along a latent's pixel
+    shape = (1, frames, unet.config["in_channels"], settings.height // pixels, settings.width // pixels)
+    widths = unet.config["cross_attention_dim"], unet.config["projection_class_embeddings_input_dim"]
+    with torch.device("meta"):
+        given = (torch.empty(shape), torch.empty(1), torch.empty(1, 1, widths[0]), torch.empty(1, frames, widths[1]))
+    with FlopCounterMode(display=False) as counter:
+        kept = _recomputed_bytes(unet, given) if settings.checkpointing else _kept_bytes(unet, given)
+    passes = 1 + GRADIENT_OF_INPUTS + RECOMPUTED * settings.checkpointing + (not is_lora(settings.preset))
+    share = 1.0 if settings.precision == "fp32" else SHARE_IN_HALF_PRECISION
+    return round(kept * share), counter.get_total_flops() * passes * settings.batch * settings.accumulation
+
+
+def _kept_bytes(unet: Any, given: tuple[Tensor, ...]) -> int:
+    """What all layers keep for the way back."""
+    with KeptBytes(unet) as kept:
+        unet(*given)
+    return kept.bytes
+
+
+def _recomputed_bytes(unet: Any, given: tuple[Tensor, ...]) -> int:
+    """What the layers hand to each other, and what the one that keeps most keeps while it is computed again."""
+    between = most = 0
+
+    def through(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        nonlocal between, most
+        with KeptBytes(unet) as inside:
+            result = function(*arguments)
+        between += result.untyped_storage().nbytes()
+        most = max(most, inside.bytes)
+        return result
+
+    checkpointed_unet(unet, *given, through=through)
+    return between + most
+
+
+def _disk_bytes(settings: SVDTraining, clips: ChosenClips, parameters: int, frames: int) -> int:
+    states = (settings.keep_states + 1 + len(settings.milestones)) * parameters * FLOAT_BYTES * COPIES_IN_STATE
+    held = sum(len(clip.frames) for clip in (*clips.trained, *clips.held_out))
+    drawn = settings.steps * settings.batch * settings.accumulation * frames
+    latent = settings.width * settings.height // 64 * 4 * FLOAT_BYTES + 4096
+    return states + parameters * FLOAT_BYTES + min(held, drawn) * latent + SPARE_DISK
+
+
+def _size(size: int) -> str:
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.0f} MiB"
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min" if minutes else f"{seconds:.0f} s"
