@@ -51,8 +51,8 @@ def weights_of(learner):
 
 @pytest.mark.parametrize("batch, accumulation", [(1, 4), (2, 2)])
 def test_accumulation_is_a_bigger_batch(batch, accumulation):
-    whole, at_once = learned(batch=4)
-    parts, in_parts = learned(batch=batch, accumulation=accumulation)
+    whole, at_once = learned(batch=4, max_gradient_norm=0.0)  # cutting would make gradients of any length alike
+    parts, in_parts = learned(batch=batch, accumulation=accumulation, max_gradient_norm=0.0)
 
     assert [sample.item for sample in whole._method.drawn] == [sample.item for sample in parts._method.drawn]
     for one, other in zip(whole.gradients, parts.gradients, strict=True):
