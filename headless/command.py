@@ -15,6 +15,7 @@ from .progress import ProgressDisplay
 OK, WRONG, INTERRUPTED = 0, 2, 130
 OTHERS = {
     "queue": "run a workflow on a ComfyUI server",
+    "train": "fine-tune a model on footage",
     "footage": "turn videos into training sets: extract, choose, split, report and more",
     "doctor": "tell what is installed, found and missing",
 }

@@ -42,7 +42,7 @@ def nobody_watches(title: str, done: int, total: int) -> None:
 
 def load_for_training(settings: SVDTraining, device: torch.device) -> SVDModel:
     """The model in the precision that it is trained in; weights that are trained themselves need float32."""
-    dtype = DTYPES[settings.precision] if is_lora(settings.preset) else torch.float32
+    dtype = DTYPES[settings.on(device).precision] if is_lora(settings.preset) else torch.float32
     return load_svd(settings.model, dtype=dtype, device=device)
 
 
@@ -62,7 +62,8 @@ def train_svd(
     What cannot work is refused before anything is loaded or written. `model` is one that is loaded already; it stays as
     it is.
     """
-    plan = plan or plan_svd(settings)
+    settings = settings.on(processes.device)
+    plan = plan or plan_svd(settings, device=processes.device)
     with _opened(settings, processes, note) as run:
         model = model or load_for_training(settings, processes.device)
         cached = CachedFootage(model, settings, TensorCache(run.cache, note))

@@ -35,6 +35,8 @@ SPARE_DISK = 200 * 2**20  # for samples, metrics and the report
 EFFICIENCY = 0.4
 GIB = 2**30
 
+Inputs = tuple[Tensor, Tensor, Tensor, Tensor]
+
 
 @dataclass(frozen=True, kw_only=True)
 class SVDPlan:
@@ -77,8 +79,13 @@ class SVDPlan:
         return "\n".join([*lines, *(f"note       {note}" for note in self.clips.notes)])
 
 
-def plan_svd(settings: SVDTraining, flops_per_second: Callable[[], float] | None = None) -> SVDPlan:
-    """Look at the model, the footage and the disk, and say what the run would take."""
+def plan_svd(
+    settings: SVDTraining,
+    flops_per_second: Callable[[], float] | None = None,
+    device: torch.device = torch.device("cpu"),
+) -> SVDPlan:
+    """Look at the model, the footage and the disk, and say what the run would take on a device."""
+    settings = settings.on(device)
     facts = recognise(settings.model)
     if facts.family != "svd":
         raise TrainingError(
@@ -182,14 +189,14 @@ def _measured(unet: Any, settings: SVDTraining, frames: int, multiple: int) -> t
     return round(kept * share), counter.get_total_flops() * passes * settings.batch * settings.accumulation
 
 
-def _kept_bytes(unet: Any, given: tuple[Tensor, ...]) -> int:
+def _kept_bytes(unet: Any, given: Inputs) -> int:
     """What all layers keep for the way back."""
     with KeptBytes(unet) as kept:
         unet(*given)
     return kept.bytes
 
 
-def _recomputed_bytes(unet: Any, given: tuple[Tensor, ...]) -> int:
+def _recomputed_bytes(unet: Any, given: Inputs) -> int:
     """What the layers hand to each other, and what the one that keeps most keeps while it is computed again."""
     between = most = 0
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from .options import TrainingOptions
+import torch
+
+from .options import Precision, TrainingOptions
 from .svd_trained import Preset
 
 MOST_BUCKET = 255
@@ -38,6 +40,8 @@ class SVDTraining(TrainingOptions):
     parity: bool = False  # draw noise levels and dropout as SVD_Xtend does
     checkpointing: bool = True  # compute layers twice rather than keep their insides; less memory, a third more time
 
+    precision: Literal["auto", Precision] = "auto"  # type: ignore[assignment]  # resolved by `on` before the loop sees it
+
     caption: str = ""  # what the LoRA is for, or the word that goes with it; it is written into the file
 
     validation_clips: int = 4  # whose loss is measured, at most
@@ -45,7 +49,19 @@ class SVDTraining(TrainingOptions):
     samples: int = 2  # clips that are made at each validation, at most
     sample_steps: int = 0
 
+    def on(self, device: torch.device) -> SVDTraining:
+        """The same settings with the precision that suits a device, unless one is asked for."""
+        if self.precision != "auto":
+            return self
+        if device.type != "cuda":
+            return replace(self, precision="fp32")
+        # float16 has too small a range for what some layers make, so it is for cards that know nothing better.
+        return replace(self, precision="bf16" if torch.cuda.is_bf16_supported() else "fp16")
+
     def __post_init__(self) -> None:
+        if self.warm_up_steps == TrainingOptions.warm_up_steps >= self.steps:
+            # The usual warm-up is too long for a short run; one that somebody asked for would be refused.
+            object.__setattr__(self, "warm_up_steps", self.steps // 10)
         super().__post_init__()
         for name in ("rank", "frame_step", "width", "height", "validation_clips"):
             self._check(name, getattr(self, name) >= 1, "It is at least 1.")
