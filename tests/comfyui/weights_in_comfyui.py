@@ -43,6 +43,7 @@ links = tempfile.TemporaryDirectory()
 sys.path.insert(0, links.name)
 
 from zoetrope.host.weights import managed, ready_together  # noqa: E402
+from zoetrope.models.lora import add_lora, load_lora, lora_targets, trained_lora  # noqa: E402
 from zoetrope.models.svd import load_svd  # noqa: E402
 
 
@@ -58,6 +59,52 @@ def evaluate(unet) -> torch.Tensor:
     numbers = torch.Generator().manual_seed(0)
     x, context, vector = (torch.randn(shape, generator=numbers) for shape in ((1, 2, 8, 8, 8), (1, 1, 32), (1, 2, 768)))
     return unet.module(x, torch.tensor([0.5]), context, vector)
+
+
+def lora_for(model):
+    """A LoRA as if it had been trained."""
+    unet = model.unet.module
+    layers = add_lora(unet, lora_targets(unet, "strong"), rank=2, alpha=4, seed=0)
+    for parameter in layers.parameters():
+        parameter.data.normal_(0, 0.2, generator=torch.Generator().manual_seed(0))
+    return trained_lora(layers)
+
+
+def check_loras(model) -> None:
+    """The base is the manager's once, whatever is on it, and comes and goes with what is on it."""
+    memory.unload_all_models()
+    before = len(memory.current_loaded_models)
+    lora = lora_for(model)
+    once = load_lora(model, lora)
+    neither = load_lora(once, lora, -1.0)
+    base, *pairs = neither.unet.parts
+    assert base is model.unet and neither.patcher is model.patcher
+    model.unet.ready()
+    plain = evaluate(model.unet)
+
+    neither.unet.ready()
+    assert all(map(on_the_card, (base, *pairs)))
+    assert len(memory.current_loaded_models) == before + 3, "the base is counted more than once"
+    there = sum(part.patcher.loaded_size() for part in neither.unet.parts)
+    assert there == neither.unet.bytes < 1.5 * model.unet.bytes
+    once.unet.ready()
+    changed = evaluate(once.unet)
+    assert (changed - plain).norm() > 0.1 * plain.norm()
+    assert (evaluate(neither.unet) - plain).norm() < 1e-3 * plain.norm()
+    assert torch.equal(evaluate(model.unet), plain)
+
+    memory.unload_all_models()
+    assert not any(map(on_the_card, neither.unet.parts))
+    once.unet.ready()
+    assert on_the_card(base) and on_the_card(pairs[0]) and not on_the_card(pairs[1])
+    assert torch.equal(evaluate(once.unet), changed)
+    memory.unload_all_models()
+
+    gone = [weakref.ref(pairs[0].patcher), weakref.ref(once.unet.module)]
+    del once, neither, pairs
+    gc.collect()
+    assert [part() for part in gone] == [None, None], "somebody keeps a LoRA whose model is gone"
+    memory.cleanup_models()
 
 
 @torch.inference_mode()
@@ -96,6 +143,9 @@ def main() -> None:
     assert again.unet is model.unet
     again.unet.ready()
     assert len(memory.current_loaded_models) == 3
+
+    check_loras(model)
+    ready_together([model.unet, model.vae, model.image_encoder])
 
     parts = [weakref.ref(part) for part in (model.unet.patcher, model.unet.module, model.vae.module)]
     del model, again
