@@ -183,11 +183,7 @@ def training_clips(
     clips = [*chosen.trained, *chosen.held_out]
     buckets = [settings.motion_bucket] * len(clips)
     if not settings.motion_bucket:
-        motions = []
-        for done, clip in enumerate(clips, 1):
-            motions.append(_motion(clip, chosen.footage, cached))
-            on_clip(done, len(clips))
-        buckets = motion_buckets(motions)
+        buckets = motion_buckets(_motions(clips, chosen.footage, cached, on_clip))
     made = [
         TrainingClip(
             name=clip.name,
@@ -202,10 +198,16 @@ def training_clips(
     return made[: len(chosen.trained)], made[len(chosen.trained) :]
 
 
-def _motion(clip: Clip, footage: Footage, cached: CachedFootage) -> float:
-    if clip.motion is not None:
-        return clip.motion
-    return cached.motion(footage.paths(clip), clip.frames_per_second or ASSUMED_RATE)
+def _motions(
+    clips: Sequence[Clip], footage: Footage, cached: CachedFootage, on_clip: Callable[[int, int], None]
+) -> list[float]:
+    """How much moves in each: what the manifest says, or else what is measured."""
+    found = {clip.name: clip.motion for clip in clips if clip.motion is not None}
+    unknown = [clip for clip in clips if clip.motion is None]
+    for done, clip in enumerate(unknown, 1):
+        found[clip.name] = cached.motion(footage.paths(clip), clip.frames_per_second or ASSUMED_RATE)
+        on_clip(done, len(unknown))
+    return [found[clip.name] for clip in clips]
 
 
 def told_of(clip: TrainingClip, settings: SVDTraining) -> dict[str, Any]:

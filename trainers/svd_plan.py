@@ -221,7 +221,7 @@ def _disk_bytes(settings: SVDTraining, clips: ChosenClips, parameters: int, fram
 
 
 def _size(size: int) -> str:
-    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.0f} MiB"
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.1f} MiB"
 
 
 def _duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from tests.trainers.svd_runs import draw_footage
 from zoetrope.headless.command import main
+from zoetrope.headless.train import _Stopping
 
 SETTINGS = """\
 model: models/svd.safetensors
@@ -125,8 +126,7 @@ def test_what_cannot_work_is_said_in_a_sentence(folder, capsys, arguments, told)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to all processes of a console")
-@pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_and_the_run_goes_on(folder, wish):
+def test_ctrl_c_saves_and_the_run_goes_on(folder):
     command = [sys.executable, "-m", "zoetrope", "train", "svd", "--config", str(folder / "run.yaml")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -143,7 +143,7 @@ def test_ctrl_c_saves_and_the_run_goes_on(folder, wish):
         assert time.monotonic() < until
         time.sleep(0.05)
 
-    process.send_signal(wish)
+    process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=60)
 
     assert process.returncode == 130, errors
@@ -153,3 +153,21 @@ def test_ctrl_c_saves_and_the_run_goes_on(folder, wish):
     assert metrics.read_text().count('"seconds"') == step >= 3
     assert (folder / "runs" / "moons" / "exports" / f"moons-{step}.safetensors").is_file()
     assert train(folder, "--resume", "--steps", str(step + 1)) == 0
+
+
+@pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_wish_to_stop_waits_for_the_step_and_the_second_does_not(wish):
+    said = []
+    before = signal.getsignal(wish)
+
+    with _Stopping(said.append) as stopping:
+        with pytest.raises(KeyboardInterrupt):  # before training there is no step to wait for
+            signal.raise_signal(wish)
+        stopping.is_training = True
+        signal.raise_signal(wish)
+        assert stopping.asked
+        assert "after this step" in said[0]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(wish)
+
+    assert signal.getsignal(wish) is before
