@@ -1,6 +1,7 @@
 """Fine-tuning SVD on a moment of footage: what the network is told, that it learns, and what comes of it."""
 
 import json
+import shutil
 from contextlib import closing
 
 import pytest
@@ -318,6 +319,20 @@ def test_a_run_that_was_stopped_and_goes_on_is_the_run_that_nobody_stopped(check
     ours, theirs = weights_of(rest[-1].exported), weights_of(expected)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_run_that_was_killed_goes_on_from_what_was_on_the_disk(checkpoint, footage, tmp_path):
+    whole = tiny_settings(checkpoint, footage, tmp_path / "whole", steps=5)
+    killed = tiny_settings(checkpoint, footage, tmp_path / "killed", steps=5)
+    for step in train_svd(whole):
+        if step.step == 3:  # what a process that is killed here leaves behind
+            shutil.copytree(whole.run, killed.run)
+
+    rest = train_all(killed)
+
+    assert [step.step for step in rest] == [3, 4, 5]  # the last that was saved is 2
+    ours, theirs = weights_of(rest[-1].exported), weights_of(step.exported)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_a_run_keeps_what_was_made_of_each_clip(checkpoint, footage, tmp_path):
