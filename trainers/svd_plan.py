@@ -106,7 +106,8 @@ def plan_svd(
             f"The run would take about {_size(disk)}, and the disk of {settings.run} has {_size(free)} free. Free "
             "some space, choose a run folder on another disk, or set keep_states to less."
         )
-    weights = facts.parameters * (2 if settings.precision != "fp32" else FLOAT_BYTES)
+    in_half = settings.precision != "fp32" and is_lora(settings.preset)  # see load_for_training
+    weights = facts.parameters * (2 if in_half else FLOAT_BYTES)
     return SVDPlan(
         settings=settings,
         facts=facts,

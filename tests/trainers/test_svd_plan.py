@@ -72,6 +72,15 @@ def test_rank_and_weights_cost_memory_and_disk(settings):
     assert small.step_flops < weights.step_flops
 
 
+def test_weights_in_half_precision_take_half_unless_they_are_trained(settings):
+    def taken(preset, precision):
+        plan = plan_svd(changed(settings, preset=preset, precision=precision))
+        return plan.memory_bytes - plan.activation_bytes
+
+    assert taken("motion", "bf16") < 0.6 * taken("motion", "fp32")
+    assert taken("all weights", "bf16") == taken("all weights", "fp32")
+
+
 def test_without_checkpointing_more_memory_is_taken_and_less_work_done(settings):
     recomputed, kept = plan_svd(settings), plan_svd(changed(settings, checkpointing=False))
 
