@@ -113,11 +113,17 @@ OnStep = Callable[[SamplingStep], None]
 
 @torch.no_grad()
 def sample_latents(
-    model: SVDModel, condition: Condition, noise: Tensor, options: SamplingOptions, *, on_step: OnStep | None = None
+    model: SVDModel,
+    condition: Condition,
+    noise: Tensor,
+    options: SamplingOptions,
+    *,
+    on_step: OnStep | None = None,
+    adjust: Callable[[Tensor], Tensor] = lambda denoised: denoised,
 ) -> Tensor:
     """Turn unit noise (f c h w) into the latents (f c h w) of a clip; float32, where the network is.
 
-    To cancel, raise from `on_step`.
+    `adjust` may change the clip (f c h w) that the network sees in each step. To cancel, raise from `on_step`.
     """
     options = options.completed(model)
     if (rows := len(condition.vector)) != len(noise):
@@ -132,7 +138,7 @@ def sample_latents(
             on_step(SamplingStep(index, options.steps, level.sigma.item(), level.denoised, condition.colours))
 
     start = noise.to(denoiser.device, torch.float32) * (1 + sigmas[0] ** 2) ** 0.5
-    return sample(denoiser, start, sigmas, options.sampler, tell)
+    return sample(lambda noisy, sigma: adjust(denoiser(noisy, sigma)), start, sigmas, options.sampler, tell)
 
 
 Network = Callable[[Tensor, Tensor], Tensor]  # (b f c h w) and (1) to (b f c h w)

@@ -9,12 +9,14 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..diffusion.guidance import GuidanceKind
+from ..host.weights import Weights
 from ..models.svd import SVDModel
 from .conditioning import (
     checked_picture,
@@ -78,12 +80,14 @@ def orbit(
     options: SV3DOptions = SV3DOptions(),
     *,
     on_step: OnStep | None = None,
+    tiny_decoder: Weights[Any] | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Look around the object in a picture (h w c) in 0..1: views (f h w c) in 0..1, float32 on `device`.
 
     The picture is square, of an object in its middle on white, as `objects` prepares it. A seed gives the views that
-    the reference gives for it. To cancel, raise from `on_step`.
+    the reference gives for it. To cancel, raise from `on_step`. A tiny decoder (models.tiny_decoder) takes the place of
+    the VAE's for fast and blurred views.
     """
     options = options.completed(model)
     vector = camera_vector(model, options)
@@ -93,7 +97,13 @@ def orbit(
     noise = draw_noise((options.frames, *condition.latent.shape[1:]), generator)
     latents = sample_latents(model, condition, noise, options, on_step=on_step)
     views = decode_latents(
-        model, latents, decoding_t=options.decoding_t, seams=options.seams, lean=options.lean, device=device
+        model,
+        latents,
+        decoding_t=options.decoding_t,
+        seams=options.seams,
+        lean=options.lean,
+        tiny_decoder=tiny_decoder,
+        device=device,
     )
     if options.replace_last:
         views[-1] = ((picture[0] + 1) / 2).clamp(0, 1).movedim(0, -1)
