@@ -15,6 +15,8 @@ from .progress import ProgressDisplay
 OK, WRONG, INTERRUPTED = 0, 2, 130
 OTHERS = {
     "queue": "run a workflow on a ComfyUI server",
+    "svd": "make a picture, or a folder of them, into clips with Stable Video Diffusion",
+    "sv3d": "make views around an object from a picture of it with SV3D",
     "footage": "turn videos into training sets: extract, choose, split, report and more",
     "doctor": "tell what is installed, found and missing",
 }

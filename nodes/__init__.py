@@ -4,11 +4,13 @@ from ..host import ComfyExtension, io
 from .footage import FootageFromVideos, LoadFootage, SplitFootage
 from .footage_views import FootageReport, FootageToFrames, FramePairs
 from .frames import ExtractFrames
+from .objects import PrepareObject
 from .pictures import LoadPictures
 from .resizing import ResizeFrames
 from .saving import SaveFrames, SaveGif
 from .sv3d import MakeCameraPath, SV3DOrbit
 from .svd import LoadSVD, SVDImageToVideo
+from .svd_chain import SVDChain
 from .toyworld import ToyWorldClip, ToyWorldVideos
 from .watermark import ReadWatermark, Watermark
 
@@ -28,8 +30,10 @@ NODES: list[type[io.ComfyNode]] = [
     LoadPictures,
     LoadSVD,
     SVDImageToVideo,
+    SVDChain,
     SV3DOrbit,
     MakeCameraPath,
+    PrepareObject,
     Watermark,
     ReadWatermark,
 ]

@@ -146,39 +146,7 @@ class SVDImageToVideo(io.ComfyNode):
                     tooltip="The picture that the clip starts from. Of a batch, each picture gets a clip, all with the "
                     "same seed. Transparency is left out.",
                 ),
-                io.Int.Input(
-                    "frames",
-                    default=default.frames,
-                    min=0,
-                    max=MOST_FRAMES,
-                    tooltip="How many frames the clip has. 0 is what the model was trained on: 14 for svd, 25 for "
-                    "svd_xt. Other numbers work less well; SVD Chain makes longer clips.",
-                ),
-                steps_input(default, "0 is the version's own: 25 for svd, 30 for svd_xt."),
-                *(_side_input(side, getattr(default, side)) for side in ("width", "height")),
-                io.Int.Input(
-                    "fps_id",
-                    default=int(default.fps_id),
-                    min=1,
-                    max=1000,
-                    tooltip="The number that the model is told as the rate, as in Stability AI's script. In training "
-                    "it was the rate less one, so 6 is a clip for 7 frames per second. Trained on 5 to 30. (Core's "
-                    "SVD node and diffusers take one off themselves: 7 there is 6 here.)",
-                ),
-                io.Int.Input(
-                    "motion_bucket_id",
-                    default=int(default.motion_bucket_id),
-                    min=0,
-                    max=1023,
-                    tooltip="How much shall move, 1 to 255: low is stiller, high is wilder, though not evenly, and "
-                    "the seed matters as much. svd_xt_1_1 was trained on 127 alone.",
-                ),
-                cond_aug_input(default),
-                seed_input(default),
-                guidance_input(default, LONG.min_guidance, LONG.max_guidance),
-                decoding_input(default),
-                seams_input(default),
-                *advanced_inputs(default),
+                *clip_inputs(default),
             ],
             outputs=[
                 *clip_outputs(),
@@ -201,6 +169,45 @@ class SVDImageToVideo(io.ComfyNode):
             lambda picture, on_step: image_to_video(model, picture, options, on_step=on_step, device=device),
         )
         return io.NodeOutput(images, options.frames, len(image), float(options.fps_id + 1))
+
+
+def clip_inputs(default: SVDOptions) -> list[Any]:
+    """All that says which clip it will be; the names are those of SVDOptions."""
+    return [
+        io.Int.Input(
+            "frames",
+            default=default.frames,
+            min=0,
+            max=MOST_FRAMES,
+            tooltip="How many frames the clip has. 0 is what the model was trained on: 14 for svd, 25 for "
+            "svd_xt. Other numbers work less well; SVD Chain makes longer clips.",
+        ),
+        steps_input(default, "0 is the version's own: 25 for svd, 30 for svd_xt."),
+        *(_side_input(side, getattr(default, side)) for side in ("width", "height")),
+        io.Int.Input(
+            "fps_id",
+            default=int(default.fps_id),
+            min=1,
+            max=1000,
+            tooltip="The number that the model is told as the rate, as in Stability AI's script. In training "
+            "it was the rate less one, so 6 is a clip for 7 frames per second. Trained on 5 to 30. (Core's "
+            "SVD node and diffusers take one off themselves: 7 there is 6 here.)",
+        ),
+        io.Int.Input(
+            "motion_bucket_id",
+            default=int(default.motion_bucket_id),
+            min=0,
+            max=1023,
+            tooltip="How much shall move, 1 to 255: low is stiller, high is wilder, though not evenly, and "
+            "the seed matters as much. svd_xt_1_1 was trained on 127 alone.",
+        ),
+        cond_aug_input(default),
+        seed_input(default),
+        guidance_input(default, LONG.min_guidance, LONG.max_guidance),
+        decoding_input(default),
+        seams_input(default),
+        *advanced_inputs(default),
+    ]
 
 
 def _part_input(name: str, kind: str, what: str) -> io.Combo.Input:
