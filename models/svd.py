@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Family = Literal["svd", "sv3d_u", "sv3d_p"]
 Decoder = Literal["temporal", "image"]
-Placing = Callable[[Any], Weights[Any]]
+Place = Callable[[Any], Weights[Any]]
 
 FAMILIES: dict[int, Family] = {768: "svd", 256: "sv3d_u", 1280: "sv3d_p"}
 """By how many numbers the vector has that conditions a frame: all that tells the families apart."""
@@ -92,7 +92,7 @@ def load_svd(
     vae: str | Path | None = None,
     image_encoder: str | Path | None = None,
     vae_dtype: torch.dtype = torch.float32,
-    place: Placing = stationary,
+    place: Place = stationary,
 ) -> SVDModel:
     """Load a model from a checkpoint of one file, a folder in the layout of diffusers, or "builtin:NAME".
 
@@ -199,7 +199,7 @@ def _refuse_misfits(unet: Part, vae: Part, image_encoder: Part) -> None:
         )
 
 
-def _loaded(parts: Mapping[str, tuple[Part, torch.dtype]], device: torch.device, place: Placing) -> dict[str, Any]:
+def _loaded(parts: Mapping[str, tuple[Part, torch.dtype]], device: torch.device, place: Place) -> dict[str, Any]:
     """The parts' weights: those that are loaded already and in use, or else loaded now."""
     keys = {name: (part.stamp, dtype, device, place) for name, (part, dtype) in parts.items()}
     weights = {name: found for name, key in keys.items() if (found := _in_use.get(key)) is not None}
