@@ -30,6 +30,7 @@ from .lean_layers import (
     channels_last,
     convolved_at_once,
     doubled,
+    halved,
     is_common_attention,
     normalized,
     normalized_pictures,
@@ -185,7 +186,7 @@ class LeanUNet:
     def _layer(self, clip: Clip, layer: Layer, parts: list[Tensor], size: Size | None = None) -> Tensor:
         """One layer on the pictures (f c h w) whose channels are those of all the parts; the list is emptied."""
         if layer.residual is None:
-            return channels_last(layer.resampler(parts.pop()))
+            return halved(layer.resampler, parts.pop())
         spatial, temporal = layer.residual.spatial_res_block, layer.residual.temporal_res_block
         x = spatial_residual(spatial, parts, spatial.time_emb_proj(clip.noise))
         parts.clear()
