@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from ..host.weights import Weights
 from ..models.svd import SVDModel
 from .conditioning import Condition, draw_noise, embed_picture, encode_condition, seeded, svd_vector
 from .decoding import decode_latents
@@ -72,13 +73,14 @@ def chain(
     clip: SVDOptions = SVDOptions(),
     *,
     on_step: Callable[[ChainStep], None] = lambda step: None,
+    tiny_decoder: Weights[Any] | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[Tensor]:
     """Give the frames (h w c) in 0..1, float32 on `device`, of a long clip that starts from a picture (h w c) in 0..1.
 
     Up to where it meets the second, the first segment is what `image_to_video` makes of the same picture and options.
     What is wrong with the arguments is said at once; the work is done as frames are asked for. To cancel, stop asking,
-    or raise from `on_step`.
+    or raise from `on_step`. A tiny decoder (models.tiny_decoder) shows the frames quickly and blurred.
     """
     if model.family != "svd":
         raise ValueError(
@@ -92,7 +94,7 @@ def chain(
             "Choose a smaller overlap, or more frames."
         )
     picture = sized_picture(image, clip.width, clip.height, side_multiple(model))
-    return _frames(_Segments(model, picture, options, clip, on_step), options, device)
+    return _frames(_Segments(model, picture, options, clip, on_step, tiny_decoder), options, device)
 
 
 def _frames(segments: _Segments, options: ChainOptions, device: torch.device | str) -> Iterator[Tensor]:
@@ -120,9 +122,10 @@ class _Segments:
         options: ChainOptions,
         clip: SVDOptions,
         on_step: Callable[[ChainStep], None],
+        tiny_decoder: Weights[Any] | None,
     ) -> None:
         self._model, self._picture, self._options, self._clip = model, picture, options, clip
-        self._on_step = on_step
+        self._on_step, self._tiny_decoder = on_step, tiny_decoder
         self._generator = seeded(clip.seed)
         self._numbers = svd_vector(
             clip.frames, fps_id=clip.fps_id, motion_bucket_id=clip.motion_bucket_id, cond_aug=clip.cond_aug
@@ -151,6 +154,7 @@ class _Segments:
             decoding_t=self._clip.decoding_t,
             seams=self._clip.seams,
             lean=self._clip.lean,
+            tiny_decoder=self._tiny_decoder,
             device=device,
         )
         self._made += 1
