@@ -88,6 +88,8 @@ def cut_out(image: Tensor, model: Path) -> Tensor:
     from rembg import remove
 
     cut = remove(picture.convert("RGBA"), alpha_matting=True, session=session)
+    if cut.size != picture.size:
+        raise ValueError(f"{model.name} cuts out several things at once. Choose a model for one object, as u2net.onnx.")
     return torch.from_numpy(np.array(cut.convert("RGBA"))).float() / 255
 
 
@@ -120,7 +122,13 @@ def _session(model: Path) -> Any:
 
     # A class of rembg's asks itself for the file, and would download it.
     local = type("LocalSession", (kinds[model.stem],), {"download_models": classmethod(where_it_lies)})
-    return local(model.stem, onnxruntime.SessionOptions())
+    try:
+        return local(model.stem, onnxruntime.SessionOptions())
+    except Exception as error:  # onnxruntime's errors have no kind in common
+        raise ValueError(
+            f"{model} cannot be read as a model of rembg's: {error}. Download it again, and compare its size with the "
+            "one that the releases page shows."
+        ) from error
 
 
 def _alpha_of(image: Tensor, mask: Tensor | None) -> Tensor:
