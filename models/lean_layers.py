@@ -15,12 +15,14 @@ A function whose name ends in _ changes its clip in place. None of them records 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
 
 # Enough rows for a matrix product to run at full speed, and no more than leave its results in a core's cache.
 LEAST_ROWS = 512
@@ -38,7 +40,7 @@ MOST_HEADS = 65535
 TAPS_OF_DOUBLED = (((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1)))
 
 
-def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+def is_plain(module: nn.Module, kind: type[M]) -> TypeGuard[M]:
     """Whether calling the module is no more than its class's arithmetic, so that we may use its weights instead.
 
     LoRA puts modules of its own in the place of linear layers and convolutions; offloading and casting put hooks or a
@@ -184,7 +186,7 @@ def halved(downsampler: Any, pictures: Tensor) -> Tensor:
     return channels_last(downsampler(pictures))
 
 
-def doubled(upsampler: Any, pictures: Tensor, size: tuple[int, int]) -> Tensor:
+def doubled(upsampler: Any, pictures: Tensor, size: Sequence[int]) -> Tensor:
     """Repeat pixels until (f c h w) pictures have the size, then convolve them, as diffusers' Upsample2D.
 
     A kernel of 3 x 3 sees just 2 x 2 different pixels of a picture that was doubled in size by repeating them. So it is
@@ -192,10 +194,10 @@ def doubled(upsampler: Any, pictures: Tensor, size: tuple[int, int]) -> Tensor:
     """
     frames, _, h, w = pictures.shape
     conv = upsampler.conv
-    if size != (2 * h, 2 * w) or not is_plain(conv, nn.Conv2d):
+    if tuple(size) != (2 * h, 2 * w) or not is_plain(conv, nn.Conv2d):
         return channels_last(upsampler(pictures, size))
     if is_outweighed(4 * pictures.numel(), conv):
-        return convolution(conv, F.interpolate(pictures, size, mode="nearest"))
+        return convolution(conv, F.interpolate(pictures, list(size), mode="nearest"))
     weight = conv.weight.to(torch.promote_types(conv.weight.dtype, torch.float32))
     taps = torch.tensor(TAPS_OF_DOUBLED, dtype=weight.dtype, device=weight.device)
     kernels = torch.einsum("ray, sbx, ocyx -> rsocab", taps, taps, weight).to(conv.weight.dtype)
