@@ -190,8 +190,8 @@ def clip_inputs(default: SVDOptions) -> list[Any]:
             min=1,
             max=1000,
             tooltip="The number that the model is told as the rate, as in Stability AI's script. In training "
-            "it was the rate less one, so 6 is a clip for 7 frames per second. Trained on 5 to 30. (Core's "
-            "SVD node and diffusers take one off themselves: 7 there is 6 here.)",
+            "it was the rate less one, so 6 is a clip for 7 frames per second. Made for 5 to 30. Core's "
+            "SVD node and diffusers take one off themselves, so their 7 is 6 here.",
         ),
         io.Int.Input(
             "motion_bucket_id",

@@ -12,6 +12,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "ZoetropeToyWorldClip": {"width": SIDE, "height": SIDE},
     "ZoetropeToyWorldVideos": {"width": SIDE, "height": SIDE},
     "ZoetropeSVDImageToVideo": {"frames": 3, "steps": 2, "width": SIDE, "height": SIDE},
+    "ZoetropeSVDChain": {"frames": 3, "steps": 2, "width": SIDE, "height": SIDE, "overlap": 1},
+    "ZoetropeSV3DOrbit": {"frames": 3, "steps": 2},
+    "ZoetropeCameraPath": {"frames": 3, "path.keys": "1: 0, 0; 3: 20, 360"},
+    "ZoetropePrepareObject": {"side": SIDE},
 }
 
 
