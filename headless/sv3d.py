@@ -11,6 +11,7 @@ from .clip_making import (
     add_model_arguments,
     add_sampling_arguments,
     flag,
+    load_decoder,
     load_model,
     make_clips,
     numbers_in,
@@ -82,11 +83,12 @@ def main(arguments: argparse.Namespace) -> int:
     """Make the orbits; gives 0 where every picture has its orbit, else 2."""
     options, preparing = options_of(arguments), object_options(arguments)
     model = load_model(arguments)
+    decoder = load_decoder(arguments, model)
     from ..pipelines.sv3d import orbit
 
     def make(path: Path, on_step: OnStep) -> tuple[Tensor, Tensor]:
         picture = _prepared(path, arguments, preparing)
-        return orbit(model, picture, options, on_step=on_step), picture
+        return orbit(model, picture, options, on_step=on_step, tiny_decoder=decoder), picture
 
     return make_clips(arguments, make, arguments.frames_per_second or FRAMES_PER_SECOND)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from .choosing_models import OF_THE_CHECKPOINT, changed, checkpoint_names, find_
 from .forming import clips_of
 from .sampling_inputs import (
     MOST_FRAMES,
+    OWN,
     advanced_inputs,
     clip_outputs,
     cond_aug_input,
@@ -24,6 +26,7 @@ from .sampling_inputs import (
     seams_input,
     seed_input,
     steps_input,
+    tiny_decoder_of,
 )
 
 SVDType = io.Custom("ZOETROPE_SVD")
@@ -159,15 +162,22 @@ class SVDImageToVideo(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: SVDModel, image: Tensor, guidance: dict[str, Any] | None = None, **settings: Any
+        cls,
+        model: SVDModel,
+        image: Tensor,
+        guidance: dict[str, Any] | None = None,
+        decoder: str = OWN,
+        **settings: Any,
     ) -> io.NodeOutput:
         options = SVDOptions(**settings, **guidance_of(guidance)).completed(model)
-        device = work.intermediate_device()
-        images = clips_of(
-            image,
-            options.steps,
-            lambda picture, on_step: image_to_video(model, picture, options, on_step=on_step, device=device),
+        make = partial(
+            image_to_video,
+            model,
+            options=options,
+            device=work.intermediate_device(),
+            tiny_decoder=tiny_decoder_of(decoder, model),
         )
+        images = clips_of(image, options.steps, make)
         return io.NodeOutput(images, options.frames, len(image), float(options.fps_id + 1))
 
 

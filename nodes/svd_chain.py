@@ -16,7 +16,7 @@ from ..models.svd import SVDModel
 from ..pipelines.chain import HANDOFFS, ChainOptions, ChainStep, chain
 from ..pipelines.previewing import contact_sheet
 from ..pipelines.svd import SVDOptions
-from .sampling_inputs import guidance_of
+from .sampling_inputs import OWN, guidance_of, tiny_decoder_of
 from .svd import SVDType, clip_inputs
 from .watching import watch
 
@@ -99,13 +99,21 @@ class SVDChain(io.ComfyNode):
         handoff: Any = ChainOptions.handoff,
         steer: bool = ChainOptions.steer,
         guidance: dict[str, Any] | None = None,
+        decoder: str = OWN,
         **settings: Any,
     ) -> io.NodeOutput:
         options = ChainOptions(
             segments=segments, overlap=overlap, hold_colour=hold_colour, handoff=handoff, steer=steer
         )
         clip = SVDOptions(**settings, **guidance_of(guidance)).completed(model)
-        frames = chain(model, _only(image), options, clip, on_step=_watching(clip.steps))
+        frames = chain(
+            model,
+            _only(image),
+            options,
+            clip,
+            on_step=_watching(clip.steps),
+            tiny_decoder=tiny_decoder_of(decoder, model),
+        )
         rate = float(clip.fps_id + 1)
         path, count, last = _written(frames, rate)
         return io.NodeOutput(video.VideoFromFile(path), last[None].to(work.intermediate_device()), count, rate)

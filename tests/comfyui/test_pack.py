@@ -7,10 +7,13 @@ from zoetrope.headless import registry, run_workflow
 from zoetrope.nodes import NODES
 
 from ..small_models import made_small, needs_models
-from .comparing import ENCODER_NOISE, assert_equal_results
+from .comparing import assert_equal_results
 from .server import PACK
 
 WORKFLOWS = sorted((PACK / "workflows" / "api").glob("*.json"))
+# Tiny random models make noise, which H.264 is worst at, and another version of torch may round a byte the other way:
+# videos of the same frames come out up to 3.3 apart on average, out of 255, those of another seed more than 20.
+MODEL_NOISE = 8.0
 IDS = [node.GET_SCHEMA().node_id for node in NODES]
 
 
@@ -54,9 +57,8 @@ def test_a_shipped_workflow_gives_here_what_it_gives_in_comfyui(path: Path, comf
         temp=tmp_path / "temp",
     )
 
-    # Their videos have sizes at which x264 makes the same of the same frames each time; but another version of torch
-    # may round what a model makes the other way.
-    noise = ENCODER_NOISE if needs_models(prompt) else 0
+    # Their videos have sizes at which x264 makes the same of the same frames each time.
+    noise = MODEL_NOISE if needs_models(prompt) else 0
     assert_equal_results(comfyui_033, there, here, tmp_path, encoder_noise=noise)
 
 
