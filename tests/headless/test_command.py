@@ -62,7 +62,7 @@ def test_inputs_are_set_by_number_and_by_title(workflow, capsys):
     ("arguments", "sentence"),
     [
         (["run", "no.json"], "no.json does not exist"),
-        (["run", "no_such_workflow"], "no_such_workflow. is neither a file"),
+        (["run", "no_such_workflow"], "'no_such_workflow' is neither a file"),
         (["run"], "No workflow is given"),
         (["run", "workflow.json", "--set", "frames=3"], "not of the form NODE.INPUT=VALUE"),
         (["run", "workflow.json", "--set", "9.frames=3"], "the workflow has no node 9"),
