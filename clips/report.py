@@ -13,6 +13,7 @@ from typing import Any
 
 from ..media.errors import MediaError
 from .captions import caption_files
+from .choosing import groups_on_two_sides, told_of_groups
 from .footage import SPLITS, Clip, Footage, some_of
 from .motion import Measured, measure_pictures, motion_buckets
 
@@ -239,6 +240,7 @@ def _splits(report: Report) -> Iterator[str]:
     if counts[""]:
         loose = [each for each in report.clips if not each.clip.split]
         yield f"{_share(loose, report)} {_verb(loose, report, 'is', 'are')} in no split: {_names(loose)}."
+    yield from told_of_groups(groups_on_two_sides(report.footage))
     for split in ("train", "validation"):
         if not counts[split]:
             yield f"No clip is in the split {split}. Split them again with a share for it."

@@ -268,3 +268,10 @@ def test_buckets_differ_in_brightness_too():
 
     assert all(later > earlier - 0.5 for earlier, later in pairwise(levels))  # whole numbers of colours round a little
     assert levels[-1] - levels[0] > 150
+
+
+def test_groups_on_two_sides_are_told():
+    one, other = (made_up(f"v_Run_g01_c0{number}", split=split) for number, split in ((1, "train"), (2, "test")))
+
+    assert any("more than one split" in sentence for sentence in report_of(*healthy(20), one, other).advice())
+    assert not any("more than one split" in sentence for sentence in report_of(*healthy(20), one).advice())
