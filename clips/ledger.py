@@ -8,6 +8,7 @@ process left is taken up by the next: a draft that the journal names still has t
 
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -22,6 +23,7 @@ from ..media.files import REASONS
 from .footage import MANIFEST, WORKING, Clip, FootageError, clip_line, parse_clip, path_order, read_manifest
 
 LOCK = "lock"
+DRAFT = re.compile("clip-[0-9a-f]{16}")  # a journal may come out of somebody's zip, and name any folder
 MADE = "made"  # the field of the manifest that says from what, and how, a clip was extracted
 
 
@@ -102,7 +104,9 @@ class Ledger:
     def _take_up_line(self, line: str) -> None:
         draft, _, text = line.partition("\t")
         clip = parse_clip(text, "A line of the journal")
-        if (self.working / draft).is_dir():  # it was killed before the draft was in its place
+        if (
+            DRAFT.fullmatch(draft) and (self.working / draft).is_dir()
+        ):  # it was killed before the draft was in its place
             self.check_place(clip.name)
             self._put(self.working / draft, clip)
         elif (self.root / clip.name).is_dir():  # else somebody has taken it away since

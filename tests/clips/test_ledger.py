@@ -5,7 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from zoetrope.clips.footage import WORKING, Clip, Footage, FootageError, read_footage, update_manifest, write_manifest
+from zoetrope.clips.footage import (
+    WORKING,
+    Clip,
+    Footage,
+    FootageError,
+    clip_line,
+    read_footage,
+    update_manifest,
+    write_manifest,
+)
 from zoetrope.clips.ledger import MADE, Ledger, opened_ledger
 
 
@@ -151,3 +160,15 @@ def test_a_draft_does_not_replace_what_somebody_put_in_its_place_after_the_kill(
             ledger.check_place("run")
 
     assert contents(root / "run") == {"mine.png": b"mine"}
+
+
+def test_a_journal_from_elsewhere_moves_no_folder_but_a_draft(root, working, tmp_path):
+    (tmp_path / "private").mkdir()
+    for draft in ("../../private", str(tmp_path / "private"), "."):
+        (working / "journal.jsonl").write_text(f"{draft}\t{clip_line(made('1.png', name='run'))}\n")
+
+        with opened_ledger(root) as ledger:
+            assert "run" not in ledger.clips
+        working.mkdir(exist_ok=True)
+
+    assert (tmp_path / "private").is_dir() and not (root / "run").exists()

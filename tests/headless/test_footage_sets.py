@@ -128,6 +128,16 @@ def test_pairs_keep_to_scenes_unless_told_otherwise(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("11 pairs of 1 clip, 0 cuts")
 
 
+def test_a_folder_that_is_taken_is_told_before_every_frame_is_looked_at(root, tmp_path, capsys):
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "mine.txt").write_text("mine")
+
+    assert run("pairs", root, "--out", tmp_path / "pairs", "--step", 1) == 2
+
+    told = capsys.readouterr().err
+    assert "not an empty folder" in told and "Looking for cuts" not in told
+
+
 def test_captions_come_from_names_and_stay(root, capsys):
     clip = "YoYo/v_YoYo_g01_c01"
     (root / f"{clip}.txt").write_text("by hand")
