@@ -5,7 +5,7 @@ import sys
 import pytest
 from PIL import Image
 
-from zoetrope.clips.footage import MANIFEST, read_footage
+from zoetrope.clips.footage import MANIFEST, read_footage, read_manifest
 from zoetrope.headless.command import main
 
 
@@ -196,3 +196,28 @@ def test_a_set_goes_into_a_zip_and_comes_back(root, tmp_path, capsys):
     assert read_footage(tmp_path / "again")[0].clips == read_footage(root)[0].clips
     assert run("unzip", tmp_path / "finetuning.zip", "--out", tmp_path / "again") == 2
     assert "not an empty folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["split"], ["caption", "--from-names"], ["report", "--write"]], ids=lambda c: c[0])
+def test_what_is_missing_just_now_stays_in_the_manifest(root, tmp_path, command):
+    run("split", root)
+    before = read_manifest(root)
+    (root / "YoYo" / "v_YoYo_g01_c01").rename(tmp_path / "elsewhere")
+    lost = root / "YoYo" / "v_YoYo_g02_c01" / "v_YoYo_g02_c01_frame_2.png"
+    lost.unlink()
+
+    assert run(command[0], root, *command[1:]) == 0
+
+    after = read_manifest(root)
+    assert [(clip.name, clip.frames) for clip in after] == [(clip.name, clip.frames) for clip in before]
+    assert after[0] == before[0]
+    if command[0] != "split":
+        assert after[1] != before[1], "what is there was written"
+
+
+def test_captions_beside_clips_are_written_with_the_split(root):
+    (root / "YoYo" / "v_YoYo_g01_c01.txt").write_bytes("\ufeffa man\r\nthrows a yo-yo\r\n".encode())
+
+    run("split", root)
+
+    assert read_manifest(root)[0].caption == "a man throws a yo-yo"
