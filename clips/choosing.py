@@ -148,6 +148,11 @@ def copy_videos(videos: Sequence[ActionVideo], out: str | Path, on_file: OnFile 
         on_file(done, len(videos))
         target = Path(out) / video.below
         if not _is_copy(target, video.path):
+            if not video.path.is_file() or not os.access(video.path, os.R_OK):
+                raise FootageError(
+                    f"{video.path} cannot be copied: this user may not read it, or it is a link to nothing. Change its "
+                    "permissions, or remove it."
+                )
             with written_beside(target) as draft:
                 shutil.copyfile(video.path, draft)
                 _keep_time(video.path, draft)

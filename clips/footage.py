@@ -202,25 +202,32 @@ def _walk(root: Path, found: _Found) -> Iterator[tuple[str, list[str]]]:
     while waiting:
         name, folder = waiting.pop()
         files: list[str] = []
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                below = entry.name if name == ALL_IN_ONE else f"{name}/{entry.name}"
-                if entry.name.startswith(".") or entry.name == "__MACOSX" or below == MANIFEST:
-                    continue
-                if not _is_safe(entry.name):
-                    found.add("Left out, because their names mean something else on other systems: {which}.", below)
-                elif entry.is_symlink() and not _is_file_inside(entry, root):
-                    found.add(
-                        "Left out, because these are links to folders, to nothing, or out of the footage: {which}.",
-                        below,
-                    )
-                elif entry.is_dir():
-                    waiting.append((below, Path(entry.path)))
-                elif entry.is_file():
-                    files.append(entry.name)
-                else:  # reading a pipe would wait for ever
-                    found.add("Left out, because these are neither files nor folders: {which}.", below)
+        for entry in _entries(folder, name, found):
+            below = entry.name if name == ALL_IN_ONE else f"{name}/{entry.name}"
+            if entry.name.startswith(".") or entry.name == "__MACOSX" or below == MANIFEST:
+                continue
+            if not _is_safe(entry.name):
+                found.add("Left out, because their names mean something else on other systems: {which}.", below)
+            elif entry.is_symlink() and not _is_file_inside(entry, root):
+                found.add(
+                    "Left out, because these are links to folders, to nothing, or out of the footage: {which}.", below
+                )
+            elif entry.is_dir():
+                waiting.append((below, Path(entry.path)))
+            elif entry.is_file():
+                files.append(entry.name)
+            else:  # reading a pipe would wait for ever
+                found.add("Left out, because these are neither files nor folders: {which}.", below)
         yield name, sorted(files, key=natural_order)
+
+
+def _entries(folder: Path, name: str, found: _Found) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        found.add("Left out, because this user may not open these folders, or they are gone: {which}.", name)
+        return []
 
 
 def _stays_inside(path: Path, root: Path) -> bool:
@@ -285,7 +292,7 @@ def _from_manifest(root: Path, found: _Found) -> list[Clip]:
         if not clip.frames:
             found.add("Left out, because the manifest names no frames of these clips: {which}.", name)
             continue
-        there = _files_there(root, clip)
+        there = _files_there(root, clip, found)
         missing = [frame for frame in clip.frames if frame not in there]
         if missing and len(missing) == len(clip.frames):
             found.add(
@@ -312,14 +319,13 @@ def without_frames(clip: Clip, names: set[str]) -> Clip:
     )
 
 
-def _files_there(root: Path, clip: Clip) -> set[str]:
+def _files_there(root: Path, clip: Clip, found: _Found) -> set[str]:
     folder = root / clip.name
     if not _stays_inside(folder, root):
         raise FootageError(f"The clip {clip.name!r} is a link that leads out of {root}. Put the clip's folder there.")
     if not folder.is_dir():
         return set()
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if _is_file_inside(entry, root)}
+    return {entry.name for entry in _entries(folder, clip.name, found) if _is_file_inside(entry, root)}
 
 
 def _lines(manifest: Path) -> list[str]:

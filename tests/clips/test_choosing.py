@@ -149,6 +149,15 @@ def test_copying_goes_on_where_it_was_given_up(source, tmp_path):
     assert len(copy_videos(chosen, tmp_path / "out")) == len(chosen) - 2
 
 
+def test_a_video_that_cannot_be_read_is_told(source, tmp_path):
+    chosen, _ = choose_per_class(find_actions(source, tmp_path / "out")[0], 1)
+    chosen[1].path.unlink()
+    chosen[1].path.symlink_to("nowhere.avi")
+
+    with pytest.raises(FootageError, match=f"{chosen[1].path.name} cannot be copied"):
+        copy_videos(chosen, tmp_path / "out")
+
+
 def test_a_video_that_changed_is_copied_again(source, tmp_path):
     chosen, _ = choose_per_class(find_actions(source, tmp_path / "out")[0], 1)
     copy_videos(chosen, tmp_path / "out")

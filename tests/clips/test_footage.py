@@ -408,3 +408,23 @@ def test_a_folders_first_manifest_names_all_its_clips(root):
     update_manifest(footage.with_clips([replace(footage.clip("walk"), split="train")]))
 
     assert [(clip.name, clip.split) for clip in read_footage(root)[0].clips] == [("run", ""), ("walk", "train")]
+
+
+@pytest.mark.parametrize("with_manifest", [False, True])
+def test_a_folder_that_may_not_be_opened_is_told(with_manifest, root, monkeypatch):
+    """The tests may run as a user to whom nothing is closed."""
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("run"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    if with_manifest:
+        write_manifest(read_footage(root)[0])
+    monkeypatch.setattr(os, "scandir", closed)
+
+    footage, notes = read_footage(root)
+
+    assert [clip.name for clip in footage.clips] == ["walk"]
+    assert notes[0] == "Left out, because this user may not open these folders, or they are gone: run."
