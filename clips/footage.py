@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -412,24 +412,19 @@ def write_manifest(footage: Footage) -> Path:
     return path
 
 
-def update_manifest(footage: Footage) -> Path:
-    """Write what is known of these clips into their folder's manifest, and lose nothing that it says.
+def update_manifest(footage: Footage, *facts: Literal["split", "caption", "motion"]) -> Path:
+    """Write some facts of these clips into their folder's manifest, and lose nothing else that it says.
 
-    The other clips stay as they are, and frames that are missing stay named: they may lie on another disk just now.
-    Where nothing changes the file keeps its date, so that nothing is done again because of it.
+    Other facts stay, since somebody may have changed them after this footage was read; other clips stay; and frames
+    that are missing stay named, since they may lie on another disk just now. Where nothing changes the file keeps its
+    date, so that nothing is done again because of it.
     """
     path = footage.root / MANIFEST
+    named = {clip.name: clip for clip in read_manifest(footage.root)}
     # A folder's first manifest names all its clips, for what a manifest does not name is no longer read.
-    there = read_manifest(footage.root) if path.is_file() else _from_folders(footage.root, _Found())
-    known = {clip.name: clip for clip in there}
+    known = dict(named) if path.is_file() else {clip.name: clip for clip in _from_folders(footage.root, _Found())}
     for clip in footage.clips:
-        known[clip.name] = _with_frames_of(known.get(clip.name, clip), clip)
-    unchanged = path.is_file() and list(known.values()) == there
+        before = named.get(clip.name)
+        known[clip.name] = replace(before, **{fact: getattr(clip, fact) for fact in facts}) if before else clip
+    unchanged = path.is_file() and list(known.values()) == list(named.values())
     return path if unchanged else write_manifest(footage.with_clips(known.values()))
-
-
-def _with_frames_of(before: Clip, clip: Clip) -> Clip:
-    """The clip with all frames that it had before, where it has lost some."""
-    if set(clip.frames) < set(before.frames):
-        return replace(clip, frames=before.frames, indices=before.indices)
-    return clip

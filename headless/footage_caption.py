@@ -77,7 +77,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.pictures:
         for clip in footage.clips:
             write_picture_captions(footage, clip, overwrite=arguments.overwrite)
-    update_manifest(footage)
+    update_manifest(footage, "caption")
     new = sum(map(bool, captions.values()))
     captioned = sum(bool(clip.caption) for clip in footage.clips)
     sys.stdout.write(

@@ -50,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
     sys.stdout.write(as_text(report))
     written = write_report(report, arguments.out) if arguments.out else []
     if arguments.write:
-        written.append(update_manifest(report.with_motion()))
+        written.append(update_manifest(report.with_motion(), "motion"))
     for path in written:
         sys.stdout.write(f"{path}\n")
     return SOME_FAILED if report.failed else OK

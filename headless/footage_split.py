@@ -57,7 +57,7 @@ def main(arguments: argparse.Namespace) -> int:
     footage, notes = load_footage(arguments.root)
     if not arguments.show:
         footage = split_footage(footage, options)
-        update_manifest(footage)
+        update_manifest(footage, "split")
         notes += notes_on_split(footage, options)
     with ProgressDisplay() as display:
         for note in notes:

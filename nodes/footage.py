@@ -278,7 +278,7 @@ class SplitFootage(io.ComfyNode):
         )
         divided = split_footage(footage, options)
         if save:
-            update_manifest(divided)
+            update_manifest(divided, "split")
         counts = "\n".join([count_table(divided), *notes_on_split(divided, options)])
         return io.NodeOutput(divided, *(divided.select(split) for split in SPLITS), counts)
 

@@ -61,7 +61,7 @@ class FootageReport(io.ComfyNode):
         report = examine(footage, on_clip=watch_counts())
         measured = report.with_motion()
         if save:
-            update_manifest(measured)
+            update_manifest(measured, "motion")
         picture = draw_report(report)
         return io.NodeOutput(_image(picture), as_text(report, MOST_ROWS), measured, ui=previews.still(picture))
 

@@ -269,7 +269,7 @@ def test_a_folder_as_people_have_it_is_loaded_with_its_captions(tmp_path):
 def test_a_file_comes_before_the_manifest_and_the_manifest_before_what_the_pictures_say(tmp_path):
     put_pictures(tmp_path / "clip")
     footage, _ = load_footage(tmp_path)
-    update_manifest(footage.with_clips([Clip(name="clip", frames=("0.png", "1.png"), caption="manifest")]))
+    update_manifest(footage.with_clips([Clip(name="clip", frames=("0.png", "1.png"), caption="manifest")]), "caption")
     for place in (0, 1):
         (tmp_path / "clip" / f"{place}.txt").write_text("pictures")
 

@@ -386,7 +386,7 @@ def test_an_update_keeps_clips_frames_and_fields_that_are_not_in_the_footage(roo
     (root / "walk" / "walk_frame_2.png").unlink()
 
     footage, _ = read_footage(root)
-    update_manifest(footage.with_clips(replace(clip, split="validation") for clip in footage.clips))
+    update_manifest(footage.with_clips(replace(clip, split="validation") for clip in footage.clips), "split")
 
     walk, gone = read_manifest(root)
     assert walk == replace(CLIP, split="validation")
@@ -397,7 +397,7 @@ def test_an_update_that_changes_nothing_leaves_the_file_alone(root):
     path = write_manifest(Footage(root, (CLIP,)))
     os.utime(path, (0, 0))
 
-    update_manifest(Footage(root, (CLIP,)))
+    update_manifest(Footage(root, (CLIP,)), "split", "motion")
 
     assert path.stat().st_mtime == 0
 
@@ -405,7 +405,7 @@ def test_an_update_that_changes_nothing_leaves_the_file_alone(root):
 def test_a_folders_first_manifest_names_all_its_clips(root):
     footage, _ = read_footage(root)
 
-    update_manifest(footage.with_clips([replace(footage.clip("walk"), split="train")]))
+    update_manifest(footage.with_clips([replace(footage.clip("walk"), split="train")]), "split")
 
     assert [(clip.name, clip.split) for clip in read_footage(root)[0].clips] == [("run", ""), ("walk", "train")]
 
@@ -428,3 +428,15 @@ def test_a_folder_that_may_not_be_opened_is_told(with_manifest, root, monkeypatc
 
     assert [clip.name for clip in footage.clips] == ["walk"]
     assert notes[0] == "Left out, because this user may not open these folders, or they are gone: run."
+
+
+def test_an_update_writes_its_own_facts_alone(root):
+    """As when a report and a split of the same footage are saved, one after the other."""
+    write_manifest(Footage(root, (replace(CLIP, split="", motion=None, caption="old"),)))
+    footage, _ = read_footage(root)
+
+    update_manifest(footage.with_clips(replace(clip, split="test", caption="new") for clip in footage.clips), "split")
+    update_manifest(footage.with_clips(replace(clip, motion=0.5) for clip in footage.clips), "motion")
+
+    (clip,) = read_manifest(root)
+    assert (clip.split, clip.motion, clip.caption) == ("test", 0.5, "old")

@@ -81,7 +81,11 @@ def test_what_is_split_and_captioned_meanwhile_is_kept(root):
         put(ledger, made("1.png", how=2), b"new")
         put(ledger, made("1.png", name="run"))
         footage, _ = read_footage(root)
-        update_manifest(footage.with_clips(replace(clip, split="test", caption="a man") for clip in footage.clips))
+        update_manifest(
+            footage.with_clips(replace(clip, split="test", caption="a man") for clip in footage.clips),
+            "split",
+            "caption",
+        )
 
     walk = read_footage(root)[0].clip("walk")
     assert (walk.split, walk.caption, walk.frames) == ("test", "a man", ("1.png",))
