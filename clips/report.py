@@ -203,6 +203,19 @@ def _duplicates(report: Report) -> Iterator[str]:
         )
 
 
+def _same_video(report: Report) -> Iterator[str]:
+    twins: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    for each in report.clips:
+        if each.clip.sha256:
+            twins.setdefault((each.clip.sha256, each.clip.indices), []).append(each.clip.name)
+    told = [" = ".join(names) for names in twins.values() if len(names) > 1]
+    if told:
+        yield (
+            f"The same frames of the same video are there more than once: {some_of(told)}. They count twice in "
+            "training; leave one of them out."
+        )
+
+
 def _black(report: Report) -> Iterator[str]:
     black = [each for each in report.clips if each.measured.black]
     if black:
@@ -261,6 +274,7 @@ RULES: tuple[Callable[[Report], Iterator[str]], ...] = (
     _rates,
     _cuts,
     _duplicates,
+    _same_video,
     _black,
     _captions,
     _splits,

@@ -275,3 +275,13 @@ def test_groups_on_two_sides_are_told():
 
     assert any("more than one split" in sentence for sentence in report_of(*healthy(20), one, other).advice())
     assert not any("more than one split" in sentence for sentence in report_of(*healthy(20), one).advice())
+
+
+def test_one_video_under_two_names_is_told():
+    twins = [made_up(name, sha256="ab", indices=(0, 9)) for name in ("walk", "walk_mp4")]
+    other = made_up("walk_later", sha256="ab", indices=(90, 99))
+
+    (sentence,) = report_of(*healthy(20), *twins, other).advice()
+
+    assert "more than once: walk = walk_mp4." in sentence
+    assert report_of(*healthy(20), twins[0], other).advice() == []

@@ -7,6 +7,7 @@ from PIL import Image
 
 from zoetrope.clips.footage import MANIFEST, read_footage, read_manifest
 from zoetrope.headless.command import main
+from zoetrope.headless.footage import SUBCOMMANDS
 
 
 @pytest.fixture
@@ -42,6 +43,14 @@ def test_each_command_teaches_what_it_does(name, capsys):
     printed = capsys.readouterr().out
     assert end.value.code == 0
     assert f"  zoetrope footage {name} " in printed
+
+
+def test_the_help_of_all_of_them_shows_each_at_work(capsys):
+    with pytest.raises(SystemExit):
+        run("--help")
+
+    printed = capsys.readouterr().out
+    assert [name for name in SUBCOMMANDS if f"  zoetrope footage {name} " not in printed] == []
 
 
 def test_videos_are_listed_and_then_copied(videos, tmp_path, capsys):
