@@ -507,3 +507,61 @@ def test_killed_at_any_moment_and_started_again_the_result_is_that_of_an_undistu
 
 def clip_in(run, clip):
     return {name.partition("/")[2]: data for name, data in run.items() if name.startswith(f"{clip}/")}
+
+
+EXTRACTS = """
+import re, sys
+from pathlib import Path
+sys.modules["torch"] = None  # whoever imports it fails
+from zoetrope.clips.different import MostDifferent, OnePerScene
+from zoetrope.clips.extracting import ExtractingOptions, extract_footage
+from zoetrope.media.resizing import ResizeOptions
+from zoetrope.media.selection import EveryNth
+options = eval(sys.argv[3])
+result = extract_footage(sys.argv[1], sys.argv[2], options)
+assert result.made, result.failed
+status = Path("/proc/self/status")
+print(re.search(r"VmHWM:\\s*(\\d+)", status.read_text())[1] if status.exists() else 0)
+"""
+
+
+def peak_megabytes(video, out, options):
+    """The most memory that a fresh process takes for an extraction, without torch."""
+    done = subprocess.run(
+        [sys.executable, "-c", EXTRACTS, video, out, options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout) / 1024
+
+
+@pytest.mark.parametrize(
+    "resize",
+    ["width=32, height=32, fit='pad', ground='teal', filter='area'", "width=40, fit='cover', filter='bilinear'", ""],
+)
+def test_extracting_needs_no_torch_and_with_it_no_second_to_start(resize, put_clip, tmp_path):
+    video = put_clip("run.mp4", frames=20)
+
+    peak_megabytes(video, tmp_path / "out", f"ExtractingOptions(resize=ResizeOptions({resize}))")
+
+    assert len(list((tmp_path / "out" / "run").iterdir())) == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux alone tells a process's peak memory")
+@pytest.mark.parametrize("rule", ["EveryNth(every=10)", "MostDifferent(count=4, window_seconds=0)", "OnePerScene()"])
+def test_memory_does_not_grow_with_the_length_of_a_video(rule, tmp_path):
+    import av
+
+    peaks = []
+    for frames in (60, 360):  # a frame of 640x480 is 0.5 MB as decoded, so keeping the rest would take 138 MB
+        video = tmp_path / f"{frames}.mp4"
+        with av.open(str(video), "w") as container:
+            stream = container.add_stream("mpeg4", rate=30)
+            stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+            for number in range(frames):
+                pixels = np.full((480, 640, 3), number % 8 * 30, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+            container.mux(stream.encode(None))
+        peaks.append(peak_megabytes(video, tmp_path / f"out-{frames}", f"ExtractingOptions(rule={rule})"))
+
+    assert peaks[1] - peaks[0] < 20
+    assert peaks[1] < 300
