@@ -63,7 +63,7 @@ def _add_rules(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--minimum-distance", type=int, metavar="FRAMES", help="with --most-different: between chosen frames (1)"
     )
-    group.add_argument("--threshold", type=float, metavar="X", help="with --scenes: the change that ends a scene (27)")
+    group.add_argument("--threshold", type=float, metavar="X", help="with --scenes: the least that ends one (20)")
     group.add_argument("--shortest-scene", type=float, metavar="SECONDS", help="with --scenes: shorter is none (0.5)")
     group.add_argument("--take", choices=("middle", "first"), help="with --scenes: which frame of it (middle)")
 

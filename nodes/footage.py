@@ -486,7 +486,7 @@ def _rule_input() -> io.DynamicCombo.Input:
                         min=0.1,
                         max=255.0,
                         step=0.1,
-                        tooltip="The change that ends a scene. Lower finds more scenes.",
+                        tooltip="The least change that ends a scene. Lower finds more scenes.",
                     ),
                     io.Float.Input(
                         "shortest_seconds",

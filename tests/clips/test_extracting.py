@@ -67,18 +67,28 @@ def four_most_different_apart(clip):
 
 
 def middles_of_scenes(clip):
-    def hsv(pixels):
-        import cv2
+    """A change ends a scene when it lasts, and is twice the second largest of the four nearest others."""
+    import cv2
 
-        return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2HSV).astype(int)
+    small = [cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_AREA).astype(float) for pixels in clip.pixels]
 
+    def change(one, other):
+        return np.abs(small[one] - small[other]).mean()
+
+    frames = len(small)
     starts = [0]
-    for n in range(1, len(clip.pixels)):
-        change = np.abs(hsv(clip.pixels[n]) - hsv(clip.pixels[n - 1]))
-        change[..., 0] = np.minimum(change[..., 0], 180 - change[..., 0])
-        if change.mean() >= 30 and clip.starts[n] - clip.starts[starts[-1]] >= Fraction(1, 5):
+    for n in range(1, frames):
+        first = max(1, min(n - 2, frames - 5))
+        others = sorted(change(k - 1, k) for k in range(first, min(first + 5, frames)) if k != n)
+        lasting = min(
+            [change(n - 1, n)]
+            + ([change(n - 2, n)] if n > 1 else [])
+            + ([change(n - 1, n + 1)] if n + 1 < frames else [])
+        )
+        is_apart = clip.starts[n] - clip.starts[starts[-1]] >= Fraction(1, 5)
+        if lasting >= max(30, 2 * others[-2]) and is_apart:
             starts.append(n)
-    stops = [*starts[1:], len(clip.pixels)]
+    stops = [*starts[1:], frames]
     return [(start + stop - 1) // 2 for start, stop in zip(starts, stops, strict=True)]
 
 
