@@ -1,9 +1,10 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
-from zoetrope.clips.footage import FootageError, read_footage
+from zoetrope.clips.footage import FootageError, read_footage, update_manifest
 from zoetrope.media.pictures import read_picture
 from zoetrope.toyworld.clip import LARGEST_SEED, seconds_of
 from zoetrope.toyworld.footage import TRUTH, RenderingOptions, render_footage
@@ -46,9 +47,22 @@ def test_what_is_there_is_not_drawn_again_and_what_is_missing_is(tmp_path):
     assert render_footage(tmp_path, TWO).made == 1
     assert contents(tmp_path) == before
 
-    other = MoonsOptions(seconds=CLIP.seconds, frames_per_second=7.0, width=32, height=24, seed=9, phases="wax")
-    assert render_footage(tmp_path, RenderingOptions(clips=1, clip=other)).made == 1
-    assert read_footage(tmp_path)[0].clip("moons_00009").caption.split()[3:5] == ["waxes", "from"]
+    assert render_footage(tmp_path, RenderingOptions(clips=1, clip=replace(CLIP, phases="wax"))).made == 1
+    assert contents(tmp_path) != before
+
+
+def test_what_people_wrote_of_a_clip_stays_and_only_another_clip_gets_another_caption(tmp_path):
+    footage = render_footage(tmp_path, TWO).footage
+    update_manifest(footage.with_clips(replace(clip, split="test", caption="mine") for clip in footage.clips))
+
+    render_footage(tmp_path, TWO)
+    assert {(clip.split, clip.caption) for clip in read_footage(tmp_path)[0].clips} == {("test", "mine")}
+
+    render_footage(tmp_path, RenderingOptions(clips=1, clip=replace(CLIP, phases="wax")))
+    changed, same = read_footage(tmp_path)[0].clips
+    assert (changed.split, same.split) == ("test", "test")
+    assert "waxes from new to full" in changed.caption
+    assert same.caption == "mine"
 
 
 def test_a_cancel_keeps_what_is_finished_whole_and_the_next_run_goes_on(tmp_path):
