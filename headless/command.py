@@ -16,6 +16,7 @@ OK, WRONG, INTERRUPTED = 0, 2, 130
 OTHERS = {
     "queue": "run a workflow on a ComfyUI server",
     "footage": "turn videos into training sets: extract, choose, split, report and more",
+    "toyworld": "draw moons, shapes and objects whose truth is known, as footage",
     "doctor": "tell what is installed, found and missing",
 }
 SHIPPED = Path(__file__).resolve().parent.parent / "workflows"
