@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..clips.footage import Clip, Footage, read_manifest, update_manifest
+from ..clips.footage import Clip, Footage, update_manifest
 from ..clips.ledger import MADE, Ledger, made_of, opened_ledger
 from ..media.frame_folders import FramesOptions, write_frames
 from ..media.pictures import to_bytes
@@ -72,8 +72,7 @@ def render_footage(
 
 def _caption(made: Footage) -> None:
     """Write down the captions of new clips. A ledger keeps those that were there, but what they told of is gone."""
-    now = {clip.name: clip for clip in read_manifest(made.root)}
-    update_manifest(made.with_clips(replace(now[clip.name], caption=clip.caption) for clip in made.clips))
+    update_manifest(made, "caption")
 
 
 def _unchanged(ledger: Ledger, name: str, options: ClipOptions) -> Clip | None:

@@ -53,7 +53,8 @@ def test_what_is_there_is_not_drawn_again_and_what_is_missing_is(tmp_path):
 
 def test_what_people_wrote_of_a_clip_stays_and_only_another_clip_gets_another_caption(tmp_path):
     footage = render_footage(tmp_path, TWO).footage
-    update_manifest(footage.with_clips(replace(clip, split="test", caption="mine") for clip in footage.clips))
+    theirs = footage.with_clips(replace(clip, split="test", caption="mine") for clip in footage.clips)
+    update_manifest(theirs, "split", "caption")
 
     render_footage(tmp_path, TWO)
     assert {(clip.split, clip.caption) for clip in read_footage(tmp_path)[0].clips} == {("test", "mine")}
