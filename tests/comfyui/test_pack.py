@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,22 @@ def test_a_shipped_workflow_gives_here_what_it_gives_in_comfyui(path: Path, comf
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_shipped_workflow_runs_in_every_comfyui_that_we_support(path: Path, comfyui):
     assert comfyui.run(made_small(json.loads(path.read_text(encoding="utf-8")))).errors == []
+
+
+def test_footage_is_extracted_again_when_it_is_gone_and_not_when_nothing_has_changed(comfyui):
+    toys = {"count": 1, "still": 0, "seconds": 1, "frames_per_second": 8, "width": 64, "height": 48, "seed": 0}
+    wishes = {"choose": "all", "range": "whole clip", "width": 0, "height": 0, "fit": "stretch", "format": "png"}
+    prompt = {
+        "1": {"class_type": "ZoetropeToyWorldVideos", "inputs": toys},
+        "2": {
+            "class_type": "ZoetropeFootageFromVideos",
+            "inputs": {"videos": ["1", 0], "folder": "again", "count_from": 1, **wishes},
+        },
+    }
+    assert "2" not in comfyui.run(prompt).cached
+
+    assert "2" in comfyui.run(prompt).cached
+    shutil.rmtree(comfyui.base / "output" / "again")
+    assert "2" not in comfyui.run(prompt).cached
+    assert len(list((comfyui.base / "output" / "again").rglob("*.png"))) == 8
+    assert "2" in comfyui.run(prompt).cached
