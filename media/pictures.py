@@ -47,6 +47,8 @@ def to_bytes(images: Tensor) -> Iterator[Pixels]:
 
 def as_images(pixels: Pixels) -> Tensor:
     """Give one (h w c) picture of bytes as a (1 h w c) clip in 0..1."""
+    import torch
+
     return torch.from_numpy(np.array(pixels))[None].float() / 255
 
 
