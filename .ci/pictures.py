@@ -24,12 +24,15 @@ from zoetrope.media.resizing import ResizeOptions, resize
 from zoetrope.media.watermark import bits_of_text, embed
 from zoetrope.pipelines.camera import Keyframe, keyframes, static_orbit
 from zoetrope.pipelines.camera_picture import picture_of
-from zoetrope.pipelines.objects import prepare_object
-from zoetrope.toyworld.shapes import ShapesOptions, compose, render
+from zoetrope.toyworld.clip import ClipOptions
+from zoetrope.toyworld.objects import ObjectsOptions
+from zoetrope.toyworld.scenes import draw
+from zoetrope.toyworld.shapes import ShapesOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS, DOCS = ROOT / "workflows", ROOT / "web" / "docs"
 SIZE = (768, 432)
+STILL = {"seconds": 0.2, "frames_per_second": 5.0}  # a clip of one frame, as the workflows have it
 PAPER, INK = (30, 31, 36), (236, 236, 230)
 Pixels = NDArray[np.uint8]  # (h w c)
 
@@ -65,19 +68,20 @@ def save_drawings() -> None:
     save(drawn([[(picture, 5)] for picture in pictures]), "images_to_videos")
     save(drawn([[(toy_picture(1024, 576, 7), 4), (None, 4), (None, 4)]]), "long_video")
     keys = [Keyframe(1, 0, 0), Keyframe(11, 45, 180), Keyframe(21, 0, 360)]
-    save(side_by_side(toy_card(2), Image.fromarray(picture_of(static_orbit()))), "object_orbit")
-    save(side_by_side(toy_card(5), Image.fromarray(picture_of(keyframes(keys)))), "object_camera_path")
+    save(side_by_side(toy_object(3), Image.fromarray(picture_of(static_orbit()))), "object_orbit")
+    save(side_by_side(toy_object(0), Image.fromarray(picture_of(keyframes(keys)))), "object_camera_path")
 
 
 def toy_picture(width: int, height: int, seed: int) -> Image.Image:
-    options = ShapesOptions(seconds=0.2, frames_per_second=5.0, width=width, height=height, seed=seed)
-    return Image.fromarray(next(to_bytes(render(compose(options), options).images)))
+    return first_frame(ShapesOptions(**STILL, width=width, height=height, seed=seed))
 
 
-def toy_card(seed: int) -> Image.Image:
-    picture = as_images(np.asarray(toy_picture(448, 576, seed)))[0]
-    prepared, _ = prepare_object(picture, mask=torch.ones(576, 448))
-    return Image.fromarray(next(to_bytes(prepared[None])))
+def toy_object(seed: int) -> Image.Image:
+    return first_frame(ObjectsOptions(**STILL, width=576, height=576, seed=seed))
+
+
+def first_frame(options: ClipOptions) -> Image.Image:
+    return Image.fromarray(next(to_bytes(draw(options).images)))
 
 
 def drawn(rows: list[list[tuple[Image.Image | None, int]]]) -> Image.Image:
