@@ -34,7 +34,13 @@ NATIVE_SIDE = 576
 
 
 def _listed(angles: float | Sequence[float]) -> list[float]:
-    return [float(angles)] if isinstance(angles, (int, float)) else [float(angle) for angle in angles]
+    """Angles as a list; one that is not in a list, be it a number of Python, NumPy or PyTorch, is a list of one."""
+    every: Any = [angles] if _is_one(angles) else angles
+    return [float(angle) for angle in every]
+
+
+def _is_one(angles: float | Sequence[float]) -> bool:
+    return np.ndim(angles) == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +65,11 @@ class SV3DOptions(SamplingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("elevations_deg", "azimuths_deg"):
-            angles = [] if (given := getattr(self, name)) is None else _listed(given)
+            given = getattr(self, name)
+            try:
+                angles = [] if given is None and name == "azimuths_deg" else _listed(given)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name} is {given!r}. Give degrees: a number, or a list of one a frame.") from error
             if not all(map(math.isfinite, angles)):
                 raise ValueError(f"{name} holds {next(a for a in angles if not math.isfinite(a))}, which is no angle.")
 
@@ -119,7 +129,7 @@ def camera_vector(model: SVDModel, options: SV3DOptions) -> Tensor:
             f"{model.name} is an SVD model, which has no camera. Use it with SVD Image To Video, or choose an SV3D "
             "checkpoint, sv3d_u.safetensors or sv3d_p.safetensors."
         )
-    if options.azimuths_deg is not None or not isinstance(options.elevations_deg, (int, float)):
+    if options.azimuths_deg is not None or not _is_one(options.elevations_deg):
         raise ValueError(
             f"{model.name} is an sv3d_u model, which goes once around the object at the picture's height and takes no "
             "camera path. Take the path away, or choose sv3d_p.safetensors."
@@ -131,7 +141,7 @@ def camera_angles(options: SV3DOptions) -> tuple[list[float], list[float]]:
     """The camera's angle from straight above and around the object, counted from the last frame's, in radians."""
     frames = options.frames
     elevations, azimuths = _listed(options.elevations_deg), options.azimuths_deg
-    if isinstance(options.elevations_deg, (int, float)):
+    if _is_one(options.elevations_deg):
         elevations = elevations * frames
     around = list(np.linspace(0, 360, frames + 1)[1:] % 360) if azimuths is None else _listed(azimuths)
     for name, angles in (("elevations_deg", elevations), ("azimuths_deg", around)):

@@ -54,6 +54,7 @@ class SVDOptions(SamplingOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._make_whole("width", "height")
         self._check_numbers("fps_id", "motion_bucket_id")
         for name in ("width", "height"):
             if (side := getattr(self, name)) < 0:
