@@ -2,9 +2,12 @@
 
     python .ci/pictures.py
 
-Each shipped workflow runs as it is, and its own files become its thumbnail. Run it again when a workflow changes.
+Each shipped workflow that needs no download runs as it is, and its own files become its thumbnail. Those that need a
+checkpoint show their input and, drawn, what becomes of it: no frame that a model would have made. Run it again when a
+workflow changes.
 """
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,13 +18,21 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageSequence
 
 from zoetrope.headless.runner import run_workflow
-from zoetrope.media.pictures import to_bytes
+from zoetrope.media.pictures import as_images, to_bytes
 from zoetrope.media.reading import load_frames, probe
 from zoetrope.media.resizing import ResizeOptions, resize
+from zoetrope.media.watermark import bits_of_text, embed
+from zoetrope.pipelines.camera import Keyframe, keyframes, static_orbit
+from zoetrope.pipelines.camera_picture import picture_of
+from zoetrope.toyworld.clip import ClipOptions
+from zoetrope.toyworld.objects import ObjectsOptions
+from zoetrope.toyworld.scenes import draw
+from zoetrope.toyworld.shapes import ShapesOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS, DOCS = ROOT / "workflows", ROOT / "web" / "docs"
 SIZE = (768, 432)
+STILL = {"seconds": 0.2, "frames_per_second": 5.0}  # a clip of one frame, as the workflows have it
 PAPER, INK = (30, 31, 36), (236, 236, 230)
 Pixels = NDArray[np.uint8]  # (h w c)
 
@@ -29,7 +40,9 @@ Pixels = NDArray[np.uint8]  # (h w c)
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = {
-            path.stem: run_workflow(path, output=Path(folder) / path.stem).files for path in WORKFLOWS.glob("*.json")
+            path.stem: run_workflow(path, output=Path(folder) / path.stem).files
+            for path in WORKFLOWS.glob("*.json")
+            if not needs_a_checkpoint(path)
         }
         gif, clip = made["video_to_gif"]
         save(grid([at(gif, share) for share in (0.1, 0.35, 0.6, 0.85)], 2), "video_to_gif")
@@ -37,8 +50,83 @@ def main() -> None:
         (square,) = made["video_to_frames_to_video"]
         save(grid([Image.fromarray(frame) for frame in video(square)[2::5][:6]], 3), "video_to_frames_to_video")
         save(grid([at(path, share) for share in (0.2, 0.7) for path in made["square_to_wide"]], 2), "square_to_wide")
+        (marked,) = made["watermark"]
+        save(beside_its_mark(video(marked)[12]), "watermark")
+        save_drawings()
         shutil.copyfile(gif, DOCS / "video_to_gif.gif")
         save(fits(video(clip)[20]), "resize_frames", DOCS)
+
+
+def needs_a_checkpoint(path: Path) -> bool:
+    return any(node["type"] == "ZoetropeLoadSVD" for node in json.loads(path.read_text(encoding="utf-8"))["nodes"])
+
+
+def save_drawings() -> None:
+    """The thumbnails of workflows that need a checkpoint."""
+    pictures = [toy_picture(1024, 576, seed) for seed in (3, 1, 2)]
+    save(drawn([[(pictures[0], 6)]]), "image_to_video")
+    save(drawn([[(picture, 5)] for picture in pictures]), "images_to_videos")
+    save(drawn([[(toy_picture(1024, 576, 7), 4), (None, 4), (None, 4)]]), "long_video")
+    keys = [Keyframe(1, 0, 0), Keyframe(11, 45, 180), Keyframe(21, 0, 360)]
+    save(side_by_side(toy_object(3), Image.fromarray(picture_of(static_orbit()))), "object_orbit")
+    save(side_by_side(toy_object(0), Image.fromarray(picture_of(keyframes(keys)))), "object_camera_path")
+
+
+def toy_picture(width: int, height: int, seed: int) -> Image.Image:
+    return first_frame(ShapesOptions(**STILL, width=width, height=height, seed=seed))
+
+
+def toy_object(seed: int) -> Image.Image:
+    return first_frame(ObjectsOptions(**STILL, width=576, height=576, seed=seed))
+
+
+def first_frame(options: ClipOptions) -> Image.Image:
+    return Image.fromarray(next(to_bytes(draw(options).images)))
+
+
+def drawn(rows: list[list[tuple[Image.Image | None, int]]]) -> Image.Image:
+    """Clips below each other, each of segments of so many frames: the first frame is a picture, the rest are empty."""
+    sheet = Image.new("RGB", SIZE, PAPER)
+    pen = ImageDraw.Draw(sheet)
+    height = min(230, (SIZE[1] - 40) // len(rows) - 14)
+    width = height * 16 // 9
+    for row, segments in enumerate(rows):
+        frames = [frame for picture, count in segments for frame in [picture] + [None] * (count - 1)]
+        step = (SIZE[0] - 60 - width) // (len(frames) - 1)
+        top = (SIZE[1] - len(rows) * (height + 14)) // 2 + row * (height + 14)
+        for at in reversed(range(len(frames))):  # the first one lies on top
+            left = 30 + at * step
+            shade = 0.5 * (1 - at / len(frames))
+            fill = tuple(round(paper + (ink - paper) * shade * 0.5) for paper, ink in zip(PAPER, INK, strict=True))
+            pen.rectangle((left, top, left + width, top + height), fill=fill, outline=(120, 122, 128), width=2)
+            if (frame := frames[at]) is not None:
+                sheet.paste(frame.resize((width, height), Image.Resampling.LANCZOS), (left, top))
+        starts = [sum(count for _, count in segments[:index]) for index in range(1, len(segments))]
+        for start in starts:  # where a segment goes on from the one before
+            edge = 30 + start * step + width
+            pen.line((edge, top - 12, edge, top + height + 12), fill=(244, 201, 93), width=5)
+        middle, right = top + height // 2, SIZE[0] - 62
+        pen.polygon([(right, middle - 22), (right, middle + 22), (right + 36, middle)], fill=INK)
+    return sheet
+
+
+def side_by_side(*pictures: Image.Image) -> Image.Image:
+    height = SIZE[1] - 40
+    fitted = [picture.resize((round(picture.width * height / picture.height), height), 1) for picture in pictures]
+    gap = (SIZE[0] - sum(picture.width for picture in fitted)) // (len(fitted) + 1)
+    sheet, left = Image.new("RGB", SIZE, PAPER), gap
+    for picture in fitted:
+        sheet.paste(picture, (left, 20))
+        left += picture.width + gap
+    return sheet
+
+
+def beside_its_mark(frame: Pixels) -> Image.Image:
+    """A frame, and what the watermark changes in it, thirty times as strong."""
+    clip = as_images(frame)
+    change = embed(clip, bits_of_text("made by AI")) - clip
+    shown = Image.fromarray(next(to_bytes((0.5 + 30 * change).clamp(0, 1))))
+    return grid([Image.fromarray(frame), shown], 2)
 
 
 def save(picture: Image.Image, name: str, folder: Path = WORKFLOWS) -> None:

@@ -245,7 +245,12 @@ def main() -> int:
         ),
         Job("30 most different, written", most_different_with_opencv, ExtractingOptions(rule=DIFFERENT), None),
     ]
-    aims = {"every 10th, written": (1.5, 1.0), "30 most different, chosen": (1.8, 29 / 30)}
+    aims = {
+        "every 10th, written": (1.5, 1.0),
+        "every 10th to 1024x576": (1.5, 1.0),
+        "30 most different, written": (1.8, 29 / 30),
+        "30 most different, chosen": (1.8, 29 / 30),
+    }
     good = True
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)

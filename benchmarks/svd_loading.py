@@ -1,7 +1,7 @@
 """Loading video models of the full size: memory, time, and one evaluation of the UNet, on random weights.
 
-    python benchmarks/svd_loading.py                     # each kind from float16 to float16
-    python benchmarks/svd_loading.py sv3d_p --dtype float32
+    python benchmarks/svd_loading.py    # each kind, stored and loaded in float16
+    python benchmarks/svd_loading.py --kinds sv3d_p --dtype float32
 
 Writes one checkpoint after the other into a temporary folder (4.8 GB; --folder chooses the disk), and loads each in a
 process of its own, whose peak of memory is read from Linux. The libraries that the models need are imported before.
@@ -23,7 +23,7 @@ FRAMES, LATENT = 2, 8  # as small as shows that it runs
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("kinds", nargs="*", choices=KINDS, default=KINDS)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--dtype", choices=("float16", "bfloat16", "float32"), default="float16")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)

@@ -63,6 +63,8 @@ def zip_footage(footage: Footage, path: str | Path, name: str = TOP_FOLDER, on_f
     What else lies in the footage's folder stays out. The same files give the same bytes, whenever they were written.
     """
     path = Path(path)
+    if not footage.clips:
+        raise FootageError(f"There is no clip in {footage.root} to put into a zip.")
     check_parts((name,), "The folder in the zip")
     files = [(f"{name}/{below}", footage.root / below) for below in footage_files(footage)]
     _check_names([below for below, _ in files], footage.root.name)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from ..media.files import written_beside
-from .footage import ALL_IN_ONE, Clip, Footage, FootageError
+from .footage import ALL_IN_ONE, Clip, Footage, FootageError, read_footage, some_of
 from .naming import class_of, words, words_of
 
 SUFFIXES = (".txt", ".caption")  # the first is the one that is written
@@ -131,15 +131,46 @@ def _write(path: Path, caption: str) -> Path:
 # Captions of footage
 
 
+def load_footage(root: str | Path) -> tuple[Footage, list[str]]:
+    """Read the footage below a folder with the captions that lie in files, and what its owner should know."""
+    footage, notes = read_footage(root)
+    footage, more = with_captions(footage)
+    return footage, [*notes, *more]
+
+
+def with_captions(footage: Footage) -> tuple[Footage, list[str]]:
+    """As `read_captions`, but a caption that cannot be read is told, and keeps nobody from the pictures."""
+    clips, unread = [], []
+    for clip in footage.clips:
+        try:
+            clips.append(replace(clip, caption=current_caption(footage, clip)))
+        except FootageError as error:
+            clips.append(clip)
+            unread.append((clip.name, str(error)))
+    names = some_of([name for name, _ in unread])
+    notes = [f"The captions of these clips cannot be read: {names}. The first: {unread[0][1]}"] if unread else []
+    return footage.with_clips(clips), notes
+
+
 def read_captions(footage: Footage) -> Footage:
     """Footage with the captions that lie in files; a clip without a file keeps what its manifest says."""
     return footage.with_clips(replace(clip, caption=current_caption(footage, clip)) for clip in footage.clips)
 
 
 def current_caption(footage: Footage, clip: Clip) -> str:
-    """A file beside the clip is what people edit, so it comes before the manifest."""
+    """A file beside the clip is what people edit, so it comes before the manifest; then what all its pictures say."""
     file = clip_caption_file(footage, clip)
-    return (read_caption_file(file) if file else "") or clip.caption
+    return (read_caption_file(file) if file else "") or clip.caption or _caption_of_all_pictures(footage, clip)
+
+
+def _caption_of_all_pictures(footage: Footage, clip: Clip) -> str:
+    """The one caption that every picture of the clip has beside it, "" where they differ or one has none."""
+    files = picture_caption_files(footage, clip)
+    if not files or len(files) < len(clip.frames):
+        return ""
+    first, *others = files.values()
+    caption = read_caption_file(first)
+    return caption if all(read_caption_file(file) == caption for file in others) else ""
 
 
 def picture_captions(footage: Footage, clip: Clip) -> dict[str, str]:

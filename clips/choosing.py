@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..media.files import written_beside
-from .footage import SPLITS, Clip, Footage, FootageError, natural_order, path_order, some_of
+from .footage import SPLITS, Clip, Footage, FootageError, natural_order, path_order, read_manifest, some_of
 from .naming import class_of, comparable, group_of, parse_action
 from .sources import VIDEO_SUFFIXES, Video, find_videos
 
@@ -148,6 +148,11 @@ def copy_videos(videos: Sequence[ActionVideo], out: str | Path, on_file: OnFile 
         on_file(done, len(videos))
         target = Path(out) / video.below
         if not _is_copy(target, video.path):
+            if not video.path.is_file() or not os.access(video.path, os.R_OK):
+                raise FootageError(
+                    f"{video.path} cannot be copied: this user may not read it, or it is a link to nothing. Change its "
+                    "permissions, or remove it."
+                )
             with written_beside(target) as draft:
                 shutil.copyfile(video.path, draft)
                 _keep_time(video.path, draft)
@@ -390,8 +395,29 @@ def _aligned(rows: Sequence[Sequence[str]], rules_before: set[int]) -> str:
     return "\n".join(lines)
 
 
+def notes_on_split(footage: Footage, options: SplitOptions) -> list[str]:
+    """Say what a split could not do, and what is wrong between these clips and others of their manifest."""
+    notes = missing_classes(footage, options)
+    names = {clip.name for clip in footage.clips}
+    others = [clip for clip in read_manifest(footage.root) if clip.name not in names]
+    if options.by == "group":
+        together = footage.with_clips([*footage.clips, *others])
+        notes += told_of_groups(groups_on_two_sides(together, across_classes=options.across_classes))
+    return notes
+
+
+def told_of_groups(torn: Sequence[str]) -> list[str]:
+    """A sentence on groups that are in more than one split, by the names of their first clips; none of none."""
+    if not torn:
+        return []
+    return [
+        f"Clips of one group or video are in more than one split, so a test on them says little: {some_of(list(torn))} "
+        "and what belongs together with it. Split all clips of the folder at once."
+    ]
+
+
 def missing_classes(footage: Footage, options: SplitOptions) -> list[str]:
-    """Say which classes some split has no clip of, because they have too few groups."""
+    """Say which splits have no clip at all, or none of some class, because there are too few groups."""
     present: dict[str, set[str]] = defaultdict(set)
     named: dict[str, str] = {}
     for clip in footage.clips:
@@ -400,6 +426,9 @@ def missing_classes(footage: Footage, options: SplitOptions) -> list[str]:
             present[action].add(clip.split)
     notes = []
     for split in (split for split in SPLITS if options.ratios[split]):
+        if footage.clips and not footage.select(split).clips:
+            notes.append(f"No clip is left for {split}: there are too few clips, or too few groups.")
+            continue
         absent = sorted((action for action in present if split not in present[action]), key=natural_order)
         if absent:
             notes.append(f"No clip is left for {split} of the classes with too few groups: {some_of(absent)}.")

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from ..media.errors import MediaError
 from ..media.reading import Source, VideoFacts, decoded_frames
+from .cuts import CutFinder, CutOptions
 
 KEPT_BYTES_A_FRAME = 5 * 10**6  # for each frame to choose; a frame of 1080p takes 3.1 MB as the decoder has it
 # Their first plane is the brightness, a byte for each pixel.
 BRIGHTNESS_FIRST = {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "nv21", "gray"}
 SCENE_SIDE = 256  # scenes are told apart on pictures of at most about this many pixels a side
-HUES = 180  # the hues of OpenCV's bytes lie on a circle of so many
 
 Watch = Callable[[int], None]
 """Told the number of each frame that was looked at; to cancel, it raises."""
@@ -61,23 +61,28 @@ class MostDifferent:
 class OnePerScene:
     """One frame of each scene. A scene ends where the content changes at once.
 
-    The change is the mean difference of hue, saturation and value, as common detectors measure it (bytes; hue 0 to 179,
-    on a circle).
+    What counts is how much larger a change is than those around it, so neither a fast pan nor a flash ends a scene; see
+    `cuts`. Footage and its reports are judged in the same way.
     """
 
-    threshold: float = 27.0
+    threshold: float = 20.0  # mean change of the colours' bytes; a smaller one never ends a scene
     shortest_seconds: float = 0.5  # a change earlier than this after a scene's start does not end it
     take: Literal["middle", "first"] = "middle"
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 255:
             raise MediaError(
-                f"The threshold for scenes is {self.threshold}. It goes from above 0 to 255; 27 suits most."
+                f"The threshold for scenes is {self.threshold}. It goes from above 0 to 255; 20 suits most."
             )
         if not isfinite(self.shortest_seconds) or self.shortest_seconds < 0:
             raise MediaError(f"The shortest scene is {self.shortest_seconds} s long. Give seconds, 0 or more.")
         if self.take not in ("middle", "first"):
             raise MediaError(f"{self.take!r} is no place in a scene. Choose middle or first.")
+
+    def cut_options(self) -> CutOptions:
+        """What this means to the detector of cuts."""
+        least = self.threshold / 255
+        return CutOptions(least_change=least, sure_change=max(least, CutOptions().sure_change))
 
 
 def most_different_frames(
@@ -165,38 +170,25 @@ def scene_frames(
     source: Source, facts: VideoFacts, within: range, rule: OnePerScene, watch: Watch = lambda number: None
 ) -> list[int]:
     """The numbers of one frame of each scene. Decodes the range once and keeps nothing of it."""
-    starts = [within.start]
-    shortest = Fraction(rule.shortest_seconds)
-    before: NDArray[np.uint8] | None = None
+    finder = CutFinder(rule.cut_options())
+    cuts: list[int] = []
     for number, frame in decoded_frames(source, within, facts):
-        now = _small_hsv(frame)
-        if before is not None and content_change(before, now) >= rule.threshold:
-            lasted = facts.timeline.start_of(number) - facts.timeline.start_of(starts[-1])
-            if lasted >= shortest:
-                starts.append(number)
-        before = now
+        cuts += finder.add(_small(frame))
         watch(number)
+    cuts += finder.finish()
+    starts = [within.start]
+    for cut in cuts:
+        number = within.start + cut
+        if facts.timeline.start_of(number) - facts.timeline.start_of(starts[-1]) >= Fraction(rule.shortest_seconds):
+            starts.append(number)
     stops = [*starts[1:], within.stop]
     if rule.take == "first":
         return starts
     return [(start + stop - 1) // 2 for start, stop in zip(starts, stops, strict=True)]
 
 
-def _small_hsv(frame: VideoFrame) -> NDArray[np.uint8]:
-    import cv2
-
+def _small(frame: VideoFrame) -> NDArray[np.uint8]:
+    """The frame's (h w c) colours, made small by the decoder's own means, which is cheaper than making all pixels."""
     by = max(1, max(frame.width, frame.height) // SCENE_SIDE)
     small = frame.reformat(max(1, frame.width // by), max(1, frame.height // by), "rgb24", interpolation="AREA")
-    return cv2.cvtColor(small.to_ndarray(), cv2.COLOR_RGB2HSV)  # type: ignore[return-value]
-
-
-def content_change(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """The mean difference of two (h w hue-saturation-value) pictures."""
-    import cv2
-
-    if one.shape != other.shape:
-        return 255.0
-    difference = cv2.absdiff(one, other)
-    hue = difference[..., 0]
-    np.minimum(hue, HUES - hue, out=hue)
-    return sum(cv2.mean(difference)[:3]) / 3
+    return small.to_ndarray().astype(np.uint8, copy=False)

@@ -317,6 +317,8 @@ def sentence_of(error: BaseException, video: Video) -> str:
         return f"{video.path.name} needs more memory than there is. Extract it alone, with --jobs 1."
     if isinstance(error, FileNotFoundError):
         return f"{video.path.name} is gone, or is a link to nothing."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{video.path.name} cannot be opened: {error.strerror}."
     return str(error) or type(error).__name__
 
 

@@ -9,11 +9,10 @@ import json
 import math
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -100,20 +99,23 @@ def is_picture(name: str) -> bool:
 
 def check_name(name: str, what: str, parts: int | None = None) -> None:
     """Refuse a name, with its parts joined by "/", that leaves its folder or means another file on another system."""
+    if not _is_safe(name) or (parts is not None and name.count("/") + 1 != parts):
+        raise FootageError(
+            f"{what} is called {name[:80]!r}, which is no name inside the footage's folder. Names are relative, "
+            'with "/" between their parts, and never lead out.'
+        )
+
+
+def _is_safe(name: str) -> bool:
     pieces = name.split("/")
     windows = PureWindowsPath(name)
-    unsafe = (
+    return not (
         not all(pieces)
         or any(set(piece) == {"."} for piece in pieces)
         or bool(windows.drive or windows.root)
         or any(letter in name for letter in "\\\0\r\n")
         or any(0xD800 <= ord(letter) <= 0xDFFF for letter in name)  # half a character, which no file system stores
     )
-    if unsafe or (parts is not None and len(pieces) != parts):
-        raise FootageError(
-            f"{what} is called {name[:80]!r}, which is no name inside the footage's folder. Names are relative, "
-            'with "/" between their parts, and never lead out.'
-        )
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -167,7 +169,7 @@ class _Found:
 
 def some_of(names: list[str]) -> str:
     """Name a few and count the others: "a, b, c and 4 more"."""
-    shown = ", ".join(names[:EXAMPLES])
+    shown = "".join(letter if letter.isprintable() else "?" for letter in ", ".join(names[:EXAMPLES]))
     return shown if len(names) <= EXAMPLES else f"{shown} and {len(names) - EXAMPLES} more"
 
 
@@ -200,27 +202,51 @@ def _walk(root: Path, found: _Found) -> Iterator[tuple[str, list[str]]]:
     while waiting:
         name, folder = waiting.pop()
         files: list[str] = []
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                below = entry.name if name == ALL_IN_ONE else f"{name}/{entry.name}"
-                if entry.name.startswith(".") or entry.name == "__MACOSX" or below == MANIFEST:
-                    continue
-                if entry.is_symlink() and (entry.is_dir() or not _stays_inside(Path(entry.path), root)):
-                    found.add("Left out, because these are links to folders or out of the footage: {which}.", below)
-                elif entry.is_dir():
-                    waiting.append((below, Path(entry.path)))
-                else:
-                    files.append(entry.name)
+        for entry in _entries(folder, name, found):
+            below = entry.name if name == ALL_IN_ONE else f"{name}/{entry.name}"
+            if entry.name.startswith(".") or entry.name == "__MACOSX" or below == MANIFEST:
+                continue
+            if not _is_safe(entry.name):
+                found.add("Left out, because their names mean something else on other systems: {which}.", below)
+            elif entry.is_symlink() and not _is_file_inside(entry, root):
+                found.add(
+                    "Left out, because these are links to folders, to nothing, or out of the footage: {which}.", below
+                )
+            elif entry.is_dir():
+                waiting.append((below, Path(entry.path)))
+            elif entry.is_file():
+                files.append(entry.name)
+            else:  # reading a pipe would wait for ever
+                found.add("Left out, because these are neither files nor folders: {which}.", below)
         yield name, sorted(files, key=natural_order)
 
 
+def _entries(folder: Path, name: str, found: _Found) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        found.add("Left out, because this user may not open these folders, or they are gone: {which}.", name)
+        return []
+
+
 def _stays_inside(path: Path, root: Path) -> bool:
-    return path.resolve().is_relative_to(root.resolve())
+    try:
+        return path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # links that lead in a circle; before Python 3.13 it is a RuntimeError
+        return False
+
+
+def _is_file_inside(entry: os.DirEntry[str], root: Path) -> bool:
+    """Whether this is a file, or a link to one that is below the root."""
+    if not entry.is_symlink():
+        return entry.is_file()
+    path = Path(entry.path)
+    return path.is_file() and _stays_inside(path, root)
 
 
 def _clip_of(root: Path, name: str, pictures: list[str], found: _Found) -> list[Clip]:
     """A clip of these pictures, or none where not one of them can be read."""
-    check_name(name if name != ALL_IN_ONE else "root", "A folder")
     sizes: dict[str, tuple[int, int]] = {}
     for picture in pictures:
         try:
@@ -263,7 +289,10 @@ def _from_manifest(root: Path, found: _Found) -> list[Clip]:
     clips = {clip.name: clip for clip in read_manifest(root)}
     present = {}
     for name, clip in clips.items():
-        there = _files_there(root, clip)
+        if not clip.frames:
+            found.add("Left out, because the manifest names no frames of these clips: {which}.", name)
+            continue
+        there = _files_there(root, clip, found)
         missing = [frame for frame in clip.frames if frame not in there]
         if missing and len(missing) == len(clip.frames):
             found.add(
@@ -290,20 +319,13 @@ def without_frames(clip: Clip, names: set[str]) -> Clip:
     )
 
 
-def _files_there(root: Path, clip: Clip) -> set[str]:
+def _files_there(root: Path, clip: Clip, found: _Found) -> set[str]:
     folder = root / clip.name
     if not _stays_inside(folder, root):
         raise FootageError(f"The clip {clip.name!r} is a link that leads out of {root}. Put the clip's folder there.")
     if not folder.is_dir():
         return set()
-    there = set()
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_symlink() and not _stays_inside(Path(entry.path), root):
-                continue
-            if stat.S_ISREG(entry.stat().st_mode):
-                there.add(entry.name)
-    return there
+    return {entry.name for entry in _entries(folder, clip.name, found) if _is_file_inside(entry, root)}
 
 
 def _lines(manifest: Path) -> list[str]:
@@ -383,8 +405,26 @@ def clip_line(clip: Clip) -> str:
 
 
 def write_manifest(footage: Footage) -> Path:
-    """Write the manifest into the footage's folder: whole or not at all, the clips in the order that they have."""
+    """Write a manifest of these clips and no others, in their order: whole or not at all."""
     path = footage.root / MANIFEST
     with written_beside(path) as draft:
         draft.write_text("".join(f"{clip_line(clip)}\n" for clip in footage.clips), encoding="utf-8", newline="\n")
     return path
+
+
+def update_manifest(footage: Footage, *facts: Literal["split", "caption", "motion"]) -> Path:
+    """Write some facts of these clips into their folder's manifest, and lose nothing else that it says.
+
+    Other facts stay, since somebody may have changed them after this footage was read; other clips stay; and frames
+    that are missing stay named, since they may lie on another disk just now. Where nothing changes the file keeps its
+    date, so that nothing is done again because of it.
+    """
+    path = footage.root / MANIFEST
+    named = {clip.name: clip for clip in read_manifest(footage.root)}
+    # A folder's first manifest names all its clips, for what a manifest does not name is no longer read.
+    known = dict(named) if path.is_file() else {clip.name: clip for clip in _from_folders(footage.root, _Found())}
+    for clip in footage.clips:
+        before = named.get(clip.name)
+        known[clip.name] = replace(before, **{fact: getattr(clip, fact) for fact in facts}) if before else clip
+    unchanged = path.is_file() and list(known.values()) == list(named.values())
+    return path if unchanged else write_manifest(footage.with_clips(known.values()))

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..media.errors import MediaError
 from .captions import caption_files
+from .choosing import groups_on_two_sides, told_of_groups
 from .footage import SPLITS, Clip, Footage, some_of
 from .motion import Measured, measure_pictures, motion_buckets
 
@@ -202,6 +203,19 @@ def _duplicates(report: Report) -> Iterator[str]:
         )
 
 
+def _same_video(report: Report) -> Iterator[str]:
+    twins: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    for each in report.clips:
+        if each.clip.sha256:
+            twins.setdefault((each.clip.sha256, each.clip.indices), []).append(each.clip.name)
+    told = [" = ".join(names) for names in twins.values() if len(names) > 1]
+    if told:
+        yield (
+            f"The same frames of the same video are there more than once: {some_of(told)}. They count twice in "
+            "training; leave one of them out."
+        )
+
+
 def _black(report: Report) -> Iterator[str]:
     black = [each for each in report.clips if each.measured.black]
     if black:
@@ -239,6 +253,7 @@ def _splits(report: Report) -> Iterator[str]:
     if counts[""]:
         loose = [each for each in report.clips if not each.clip.split]
         yield f"{_share(loose, report)} {_verb(loose, report, 'is', 'are')} in no split: {_names(loose)}."
+    yield from told_of_groups(groups_on_two_sides(report.footage))
     for split in ("train", "validation"):
         if not counts[split]:
             yield f"No clip is in the split {split}. Split them again with a share for it."
@@ -259,6 +274,7 @@ RULES: tuple[Callable[[Report], Iterator[str]], ...] = (
     _rates,
     _cuts,
     _duplicates,
+    _same_video,
     _black,
     _captions,
     _splits,

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from ..media.frame_folders import RESERVED_BY_WINDOWS, UNSAFE_CHARACTERS
 from .footage import MANIFEST, FootageError, natural_order, path_order
+from .naming import comparable
 
 VIDEO_SUFFIXES = {
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts"),
     *(".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".mxf", ".y4m", ".dv", ".h264", ".h265", ".hevc"),
     *(".gif", ".nut"),
 }
+OF_SYSTEMS = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}  # on every disk, and closed to its users
 LONGEST_NAME_BYTES = 120  # leaves room for "_frame_123456.png", and for file systems that encrypt names
 
 
@@ -47,17 +49,24 @@ def _videos_below(source: Path, root: Path) -> Iterator[Path]:
     output, inside = root.resolve(), source.resolve()
     left_out = output if output != inside else None
     seen = set()
-    for folder, folders, files in os.walk(source, followlinks=True):
+    for folder, folders, files in os.walk(source, onerror=_refuse_closed, followlinks=True):
         here = Path(folder).resolve()
         if here in seen or here == left_out:  # links may lead in a circle, or to what is a folder here too
             folders.clear()
             continue
         seen.add(here)
-        shown = [name for name in folders if not name.startswith(".")]
+        shown = [name for name in folders if not name.startswith(".") and name not in OF_SYSTEMS]
         folders[:] = sorted(shown, key=lambda name: ((Path(folder) / name).is_symlink(), natural_order(name)))
         for name in files:
             if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES:
                 yield Path(folder) / name
+
+
+def _refuse_closed(error: OSError) -> None:
+    """Say what would else go unnoticed: a set that lacks what lies in a folder."""
+    raise FootageError(
+        f"The folder {error.filename} cannot be opened: {error.strerror}. Change its permissions, or move it elsewhere."
+    )
 
 
 def clip_names(videos: list[str], keep_folders: bool = False) -> dict[str, str]:
@@ -82,7 +91,7 @@ def _clashing(names: dict[str, str]) -> set[str]:
     """The videos whose clips would share a folder, or whose clip's folder would hold another clip's."""
     by_name: dict[str, list[str]] = {MANIFEST: []}
     for video, name in names.items():
-        by_name.setdefault(name.casefold(), []).append(video)
+        by_name.setdefault(comparable(name), []).append(video)
     above = {"/".join(parts[:end]) for parts in (name.split("/") for name in by_name) for end in range(1, len(parts))}
     return {
         video

@@ -15,6 +15,7 @@ from .progress import ProgressDisplay
 if TYPE_CHECKING:  # torch comes with them, and `--help` should not wait for it
     from torch import Tensor
 
+    from ..host.weights import Weights
     from ..models.svd import SVDFacts, SVDModel
     from ..pipelines.sampling import OnStep
 
@@ -52,6 +53,12 @@ def add_model_arguments(parser: argparse.ArgumentParser, versions: tuple[str, ..
     group.add_argument("--device", metavar="DEVICE", help="as cuda:1 or cpu (the GPU, where there is one)")
     group.add_argument("--vae", type=Path, metavar="FILE", help="take the VAE from this file instead")
     group.add_argument("--image-encoder", type=Path, metavar="FILE", help="take the image encoder from this file")
+    group.add_argument(
+        "--tiny-decoder",
+        type=Path,
+        metavar="FILE",
+        help="decode with taesd_decoder.safetensors: fast and blurred",
+    )
 
 
 def add_sampling_arguments(parser: argparse.ArgumentParser, frames: str, steps: str, cond_aug: str) -> None:
@@ -133,6 +140,17 @@ def load_model(arguments: argparse.Namespace) -> SVDModel:
     if arguments.version is None:
         return model
     return replace(model, version=arguments.version, frames=FRAMES[arguments.version])
+
+
+def load_decoder(arguments: argparse.Namespace, model: SVDModel) -> Weights[Any] | None:
+    """The tiny decoder, where one is named."""
+    from ..host.weights import managed, stationary
+    from ..models.tiny_decoder import load_tiny_decoder
+
+    if arguments.tiny_decoder is None:
+        return None
+    place = stationary if arguments.device else managed
+    return load_tiny_decoder(arguments.tiny_decoder, dtype=model.dtype, device=arguments.device or "cpu", place=place)
 
 
 def _find(model: str, models: Path | None) -> Path | str:

@@ -16,7 +16,10 @@ OK, WRONG, INTERRUPTED = 0, 2, 130
 OTHERS = {
     "queue": "run a workflow on a ComfyUI server",
     "train": "fine-tune a model on footage",
+    "svd": "make a picture, or a folder of them, into clips with Stable Video Diffusion",
+    "sv3d": "make views around an object from a picture of it with SV3D",
     "footage": "turn videos into training sets: extract, choose, split, report and more",
+    "toyworld": "draw moons, shapes and objects whose truth is known, as footage",
     "doctor": "tell what is installed, found and missing",
 }
 SHIPPED = Path(__file__).resolve().parent.parent / "workflows"
@@ -93,6 +96,16 @@ class _Version(argparse.Action):
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workflow", nargs="?", help="a workflow file, or the name of one that ships (see --list)")
     parser.add_argument("--list", action="store_true", help="list the workflows that ship, and leave")
+    add_set_argument(parser)
+    folder: dict[str, Any] = {"type": Path, "metavar": "DIR"}
+    parser.add_argument("--input", help="where loaders find files (default: ./input)", **folder)
+    parser.add_argument("--output", help="where files are saved (default: ./output)", **folder)
+    parser.add_argument("--models", help="where models are (default: ./models)", **folder)
+    parser.add_argument("--temp", help="keep previews here (default: they are thrown away)", **folder)
+
+
+def add_set_argument(parser: argparse.ArgumentParser) -> None:
+    """Let a command change inputs of the workflow that it is given."""
     parser.add_argument(
         "--set",
         action="append",
@@ -100,11 +113,6 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NODE.INPUT=VALUE",
         help='set an input of a node, by its number or title: --set 3.frames=8 --set "Sampler.seed=7"',
     )
-    folder: dict[str, Any] = {"type": Path, "metavar": "DIR"}
-    parser.add_argument("--input", help="where loaders find files (default: ./input)", **folder)
-    parser.add_argument("--output", help="where files are saved (default: ./output)", **folder)
-    parser.add_argument("--models", help="where models are (default: ./models)", **folder)
-    parser.add_argument("--temp", help="keep previews here (default: they are thrown away)", **folder)
 
 
 def shipped_workflows() -> dict[str, Path]:
@@ -115,7 +123,15 @@ def shipped_workflows() -> dict[str, Path]:
 def find_workflow(name: str) -> Path:
     """The file that was named, or the workflow of that name that ships."""
     path = Path(name)
-    return path if path.exists() or path.suffix else shipped_workflows().get(name, path)
+    if path.exists() or path.suffix or path.name != name:
+        return path
+    shipped = shipped_workflows()
+    if name not in shipped:
+        from .errors import WorkflowError
+
+        names = ", ".join(shipped)
+        raise WorkflowError(f"{name!r} is neither a file nor one of the workflows that ship: {names}.")
+    return shipped[name]
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -180,7 +180,7 @@ class _Graph:
         """Fill in %date:yyyy-MM-dd% and, as %Sampler.seed%, what the widget of another node says."""
 
         def written(match: re.Match[str]) -> str:
-            from ..host.folders import dated  # here, because it brings torch, which no other part of this needs
+            from ..host.folders import dated  # here, because beside ComfyUI it brings ComfyUI
 
             parts = match[1].split(".")
             if len(parts) == 2:

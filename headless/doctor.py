@@ -283,6 +283,35 @@ def models_found(folder: Path) -> Iterator[Finding]:
         yield Finding("Models", kind, ", ".join(names))
     if not by_kind:
         yield Finding("Models", "your models", f"none in {folder}", "note")
+    yield from _video_models(folder)
+
+
+def _video_models(folder: Path) -> Iterator[Finding]:
+    """The checkpoints of SVD and SV3D among the models, and what is wrong with those that are only called so."""
+    from ..models.errors import CheckpointError
+    from ..models.released import RELEASED, how_to_get
+    from ..models.svd import recognise
+
+    found = False
+    for path in _checkpoints_in(folder):
+        try:
+            facts = recognise(path)
+        except CheckpointError as error:
+            if path.name in RELEASED:  # of others, most are models of another kind
+                yield Finding("Models", "SVD", f"{path.name} cannot be used", "note", str(error))
+            continue
+        found = True
+        decoder = f"{facts.decoder} decoder" if facts.decoder else "no VAE"
+        told = f"{facts.version or facts.family}, {facts.frames} frames, {decoder}, {facts.dtype}".replace("torch.", "")
+        yield Finding("Models", "SVD", f"{path.relative_to(folder).as_posix()}: {told}")
+    if not found:
+        yield Finding("Models", "SVD", "no checkpoint of SVD or SV3D", "note", how_to_get("svd_xt.safetensors"))
+
+
+def _checkpoints_in(folder: Path) -> list[Path]:
+    files = [path for path in (folder / "checkpoints").rglob("*") if path.suffix.lower() in (".safetensors", ".sft")]
+    folders = [index.parent for index in (folder / "diffusers").rglob("model_index.json")]
+    return sorted(files) + sorted(folders)
 
 
 def _built_in(folder: Path) -> Iterator[Finding]:

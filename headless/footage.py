@@ -20,9 +20,14 @@ EXAMPLES = """\
 a training set, step by step:
   zoetrope footage extract videos --out set --every 10 --size 1024x576 --fit cover
   zoetrope footage report set
-  zoetrope footage split set
+  zoetrope footage split set --train 0.8 --validation 0.1 --test 0.1
   zoetrope footage caption set --from-names
   zoetrope footage zip set --out finetuning.zip
+
+further:
+  zoetrope footage choose UCF-101 --per-class 5 --out videos
+  zoetrope footage pairs set --out pairs --step 1
+  zoetrope footage unzip finetuning.zip --out set
 
 Each command tells more: zoetrope footage extract --help
 """

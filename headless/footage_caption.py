@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     from ..clips.captions import read_captions, write_caption, write_picture_captions
-    from ..clips.footage import read_footage, write_manifest
+    from ..clips.footage import read_footage, update_manifest
 
     for name in OF_THE_MODEL:
         if getattr(arguments, name) is not None and arguments.model is None:
@@ -77,7 +77,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.pictures:
         for clip in footage.clips:
             write_picture_captions(footage, clip, overwrite=arguments.overwrite)
-    write_manifest(footage)
+    update_manifest(footage, "caption")
     new = sum(map(bool, captions.values()))
     captioned = sum(bool(clip.caption) for clip in footage.clips)
     sys.stdout.write(

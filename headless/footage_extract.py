@@ -63,7 +63,7 @@ def _add_rules(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--minimum-distance", type=int, metavar="FRAMES", help="with --most-different: between chosen frames (1)"
     )
-    group.add_argument("--threshold", type=float, metavar="X", help="with --scenes: the change that ends a scene (27)")
+    group.add_argument("--threshold", type=float, metavar="X", help="with --scenes: the least that ends one (20)")
     group.add_argument("--shortest-scene", type=float, metavar="SECONDS", help="with --scenes: shorter is none (0.5)")
     group.add_argument("--take", choices=("middle", "first"), help="with --scenes: which frame of it (middle)")
 
@@ -119,7 +119,9 @@ def main(arguments: argparse.Namespace) -> int:
 def note_of(step: ExtractingStep) -> str:
     """The rate, and the time that is left where it can be told."""
     left = f", {readable_duration(step.seconds_left)} left" if step.seconds_left and step.share < 1 else ""
-    return f"{step.frames} frames, {step.frames_per_second:.0f} a second{left}"
+    if not step.frames:
+        return "nothing new yet"
+    return f"{_counted(step.frames, 'frame')}, {step.frames_per_second:.0f} a second{left}"
 
 
 def summary_of(extracted: Extracted) -> str:
@@ -129,7 +131,7 @@ def summary_of(extracted: Extracted) -> str:
     if extracted.kept:
         parts.append(f"{len(extracted.kept)} were there already")
     if extracted.failed:
-        parts.append(f"{len(extracted.failed)} could not be read")
+        parts.append(f"{len(extracted.failed)} gave no frames")
     return ", ".join(parts) + "."
 
 

@@ -44,9 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     from ..clips.footage import FootageError, read_footage
     from ..clips.pairs import FramePairs, PairOptions, cuts_of, write_pairs
+    from ..media.files import refuse_taken
 
     wishes = {name: getattr(arguments, name) for name in ("step", "stride", "context", "spacing")}
     options = PairOptions(**{name: value for name, value in wishes.items() if value is not None})
+    refuse_taken(arguments.out)
     footage, notes = read_footage(arguments.root)
     if arguments.split:
         footage = footage.select(arguments.split)

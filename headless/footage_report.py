@@ -40,16 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Report; gives 0 where every clip could be read, else 2."""
-    from ..clips.footage import read_footage, write_manifest
+    from ..clips.captions import load_footage
+    from ..clips.footage import update_manifest
     from ..clips.report import as_text, examine
 
-    footage, notes = read_footage(arguments.root)
+    footage, notes = load_footage(arguments.root)
     with ProgressDisplay() as display:
         report = examine(footage, notes, lambda done, total: display.show("Measuring clips", done, total))
     sys.stdout.write(as_text(report))
     written = write_report(report, arguments.out) if arguments.out else []
     if arguments.write:
-        written.append(write_manifest(report.with_motion()))
+        written.append(update_manifest(report.with_motion(), "motion"))
     for path in written:
         sys.stdout.write(f"{path}\n")
     return SOME_FAILED if report.failed else OK

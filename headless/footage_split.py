@@ -45,19 +45,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    from ..clips.choosing import SplitOptions, count_table, missing_classes, split_footage
-    from ..clips.footage import read_footage, write_manifest
+    from ..clips.captions import load_footage
+    from ..clips.choosing import SplitOptions, count_table, notes_on_split, split_footage
+    from ..clips.footage import update_manifest
 
     names = ("train", "validation", "test", "by", "across_classes", "seed")
     wishes = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if arguments.show and wishes:
         raise ValueError("--show only shows the split that is there. Leave it out, or all other options.")
     options = SplitOptions(**wishes)
-    footage, notes = read_footage(arguments.root)
+    footage, notes = load_footage(arguments.root)
     if not arguments.show:
         footage = split_footage(footage, options)
-        notes += missing_classes(footage, options)
-        write_manifest(footage)
+        update_manifest(footage, "split")
+        notes += notes_on_split(footage, options)
     with ProgressDisplay() as display:
         for note in notes:
             display.say(note)

@@ -98,15 +98,11 @@ def _input_folder(given: Path | str | None) -> Path | None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from .command import add_set_argument  # which imports this module
+
     parser.add_argument("workflow", metavar="WORKFLOW.json", help="a workflow file, or the name of one that ships")
     parser.add_argument("--server", required=True, metavar="URL", help="the ComfyUI server, as 127.0.0.1:8188")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NODE.INPUT=VALUE",
-        help='set an input of a node, by its number or title: --set 3.frames=8 --set "Sampler.seed=7"',
-    )
+    add_set_argument(parser)
     folder: dict[str, Any] = {"type": Path, "metavar": "DIR"}
     parser.add_argument("--input", help="where the files are that the workflow loads (default: ./input)", **folder)
     parser.add_argument("--output", help="where results go (default: ./output)", **folder)

@@ -11,6 +11,7 @@ from .clip_making import (
     add_model_arguments,
     add_sampling_arguments,
     flag,
+    load_decoder,
     load_model,
     make_clips,
     sampling_settings,
@@ -56,13 +57,14 @@ def main(arguments: argparse.Namespace) -> int:
     """Make the clips; gives 0 where every picture has its clip, else 2."""
     options = options_of(arguments)
     model = load_model(arguments)
+    decoder = load_decoder(arguments, model)
     rate = arguments.frames_per_second or options.fps_id + 1
     from ..pipelines.sampling import side_multiple
     from ..pipelines.svd import image_to_video, sized_picture
 
     def make(path: Path, on_step: OnStep) -> tuple[Tensor, Tensor]:
         picture = _read(path)
-        clip = image_to_video(model, picture, options, on_step=on_step)
+        clip = image_to_video(model, picture, options, on_step=on_step, tiny_decoder=decoder)
         seen = sized_picture(picture, options.width, options.height, side_multiple(model))
         return clip, (seen[0].movedim(0, -1) + 1) / 2
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import folders, video, work
 from .presence import IN_COMFYUI, comfy_api
 from .provenance import metadata
 
+if TYPE_CHECKING:  # modules, imported by whom asks for them: two of them bring torch, which not everybody needs
+    from . import folders, video, work
 if TYPE_CHECKING or not IN_COMFYUI:
     from . import standin_io as io
     from . import standin_ui as ui

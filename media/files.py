@@ -102,7 +102,7 @@ def folder_written_beside(target: Target) -> Iterator[Path]:
     path = Path(target)
     if not isinstance(target, NumberedName):
         with _clear_errors(path, only_from_writing=False):
-            _refuse_taken(path)
+            refuse_taken(path)
     with _parents_of(path):
         draft = _draft_of(path, "")
         with _clear_errors(path, only_from_writing=False):
@@ -115,7 +115,7 @@ def folder_written_beside(target: Target) -> Iterator[Path]:
                     while not _claimed_folder(draft, target.path):
                         target.number += 1
             else:
-                _refuse_taken(path)  # something may have come while we wrote
+                refuse_taken(path)  # something may have come while we wrote
                 with _clear_errors(path, only_from_writing=False):
                     if path.is_dir():
                         path.rmdir()  # Windows does not rename onto a folder, even an empty one
@@ -142,7 +142,8 @@ def _draft_of(path: Path, suffix: str) -> Path:
     return path.with_name(f".zoetrope-{secrets.token_hex(8)}{suffix}")
 
 
-def _refuse_taken(path: Path) -> None:
+def refuse_taken(path: Path) -> None:
+    """Refuse a path for a new folder where something is, so that long work before it is not done in vain."""
     if path.is_symlink() or (path.exists() and not (path.is_dir() and next(path.iterdir(), None) is None)):
         raise MediaError(f"{path} exists already and is not an empty folder. Choose another name, or remove it first.")
 

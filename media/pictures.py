@@ -3,21 +3,24 @@
 Axes: f frames, h height, w width, c channels. Pixels are uint8 in the order red, green, blue (, alpha).
 """
 
+from __future__ import annotations
+
 import json
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from .errors import MediaError
+
+if TYPE_CHECKING:  # single pictures do without torch
+    from torch import Tensor
 
 Pixels = NDArray[np.uint8]  # (h w c)
 
@@ -31,6 +34,8 @@ def to_bytes(images: Tensor) -> Iterator[Pixels]:
 
     A grey clip of one channel becomes red, green and blue; a fourth channel stays.
     """
+    import torch
+
     check_clip(images)
     for index, frame in enumerate(images):
         frame = frame.detach().to("cpu", torch.float32)
@@ -42,6 +47,8 @@ def to_bytes(images: Tensor) -> Iterator[Pixels]:
 
 def as_images(pixels: Pixels) -> Tensor:
     """Give one (h w c) picture of bytes as a (1 h w c) clip in 0..1."""
+    import torch
+
     return torch.from_numpy(np.array(pixels))[None].float() / 255
 
 

@@ -8,6 +8,8 @@ start and count.
 Pixels are uint8 RGB arrays (h w c), upright; a clip is a float tensor (f h w c) in 0..1.
 """
 
+from __future__ import annotations
+
 import os
 from bisect import bisect_right
 from collections import deque
@@ -18,24 +20,25 @@ from fractions import Fraction
 from io import BytesIO
 from itertools import chain, dropwhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import av
 import av.error
 import numpy as np
-import torch
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
-from torch import Tensor
 
 from ..host.opening import Playlist, Unreadable, open_local
 from .errors import MediaError
 from .memory import room_for_clip
 from .selection import Timeline
+
+if TYPE_CHECKING:  # only clips need torch: extracting frames does without the second and the 190 MB that it takes
+    from torch import Tensor
 
 Source = str | os.PathLike[str] | BytesIO
 
@@ -46,6 +49,8 @@ PREDICTED = {PictureType.P, PictureType.B}
 # The matrices that files name by number (ITU-T H.273); what names none is taken for BT.601, as players do.
 MATRICES, BT601 = {1, 4, 7, 9}, 5
 FEWER_FRAMES = "Take fewer, for example with a larger n or a shorter range, or make the video smaller."
+# FFmpeg's own choice is one more than there are processors, which takes a quarter longer on two; and each holds frames.
+MOST_DECODERS = 8
 # Starting afresh at a key frame idles the decoder's threads, which costs about as much as decoding this many frames.
 PACKETS_WORTH_A_JUMP = 4
 # Reading packets and dropping them is cheaper than a seek in the file over fewer than this many.
@@ -202,6 +207,8 @@ def load_frames(
     on_frame: Callable[[int, np.ndarray], None] = lambda done, pixels: None,
 ) -> Tensor:
     """Read frames into a (f h w c) clip, in the order asked for, repeats included."""
+    import torch
+
     facts = facts or probe(source)
     clip = room_for_clip(len(numbers), facts.height, facts.width, remedy=FEWER_FRAMES)
     places: dict[int, list[int]] = {}
@@ -258,6 +265,7 @@ def _video_stream(container: InputContainer, name: str) -> VideoStream:
     for stream in container.streams.video:
         if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:
             stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = min(MOST_DECODERS, os.cpu_count() or 1)
             return stream
     what = "only sound" if container.streams.audio else "no pictures"
     raise MediaError(f"{name} holds {what} and no video that can be decoded. Choose a video file.")

@@ -42,7 +42,7 @@ LARGEST_HEADER_BYTES = 100_000_000  # as the format says
 # How files begin that are often saved under the wrong name, and what to say of them.
 BEGINNINGS = (
     (
-        re.compile(rb"\s*(<!doctype|<html|<\?xml|<head|<script)", re.IGNORECASE),
+        re.compile(rb"(\xef\xbb\xbf)?\s*(<!doctype|<!--|<html|<\?xml|<head|<script)", re.IGNORECASE),
         "is a web page, not a model: the download saved the page of the file instead of the file. Download it again "
         "with the page's download button, signed in where the model asks for that.",
     ),
@@ -91,7 +91,9 @@ class Checkpoint:
     def stamp(self) -> tuple[object, ...]:
         """Equal for as long as the files are the same."""
         files = sorted({stored.path for stored in self.tensors.values()} | {self.path})
-        return tuple((str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+        # The inode tells a file from another that was put in its place with the old one's time, as rsync does.
+        states = [(file, file.stat()) for file in files]
+        return tuple((str(file.resolve()), state.st_size, state.st_mtime_ns, state.st_ino) for file, state in states)
 
     def reading(self) -> Reader:
         return Reader(self)
@@ -203,14 +205,10 @@ def _header_of(path: Path) -> tuple[dict[str, Any], int, int]:
         raise CheckpointError(f"{path.name} is an empty file. Download or copy it again.")
     with path.open("rb") as file:
         beginning = file.read(512)
-        for pattern, what in BEGINNINGS:
-            if pattern.match(beginning):
-                raise CheckpointError(f"{path.name} {what}")
+        # A length comes first, whose bytes may be any: only what cannot be a length is looked at as something else.
         (header_bytes,) = struct.unpack("<Q", beginning[:8].ljust(8, b"\xff"))
         if header_bytes > LARGEST_HEADER_BYTES or beginning[8:9] != b"{":
-            raise CheckpointError(
-                f"{path.name} is not a safetensors file, or it is damaged. Download it again, in .safetensors format."
-            )
+            raise CheckpointError(f"{path.name} {_what_begins(beginning)}")
         if 8 + header_bytes > file_bytes:
             raise _truncated(path, file_bytes, 8 + header_bytes)
         file.seek(8)
@@ -220,6 +218,14 @@ def _header_of(path: Path) -> tuple[dict[str, Any], int, int]:
     except (ValueError, RecursionError) as error:
         raise _damaged(path, "its list of tensors cannot be read") from error
     return header, 8 + header_bytes, file_bytes
+
+
+def _what_begins(beginning: bytes) -> str:
+    """What a file is that begins so, and is not in safetensors format."""
+    for pattern, what in BEGINNINGS:
+        if pattern.match(beginning):
+            return what
+    return "is not a safetensors file, or it is damaged. Download it again, in .safetensors format."
 
 
 def _stored(path: Path, key: str, entry: Any, data_start: int) -> Stored:

@@ -15,14 +15,16 @@ A function whose name ends in _ changes its clip in place. None of them records 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .lora_layers import LoraLayer
+
+M = TypeVar("M", bound=nn.Module)
 
 # Enough rows for a matrix product to run at full speed, and no more than leave its results in a core's cache.
 LEAST_ROWS = 512
@@ -40,7 +42,7 @@ MOST_HEADS = 65535
 TAPS_OF_DOUBLED = (((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1)))
 
 
-def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+def is_plain(module: nn.Module, kind: type[M]) -> TypeGuard[M]:
     """Whether calling the module is no more than its class's arithmetic, so that we may use its weights instead.
 
     peft puts modules of its own in the place of linear layers and convolutions; offloading and casting put hooks or a
@@ -142,15 +144,24 @@ def normalized_pictures(norm: nn.Module, pictures: Tensor) -> Tensor:
 # Convolution
 
 
+def is_outweighed(values: int, conv: nn.Conv2d) -> bool:
+    """Whether the convolved values are so few that what is done to the weights at each call takes most of the time."""
+    return 4 * values < conv.weight.numel()
+
+
 def convolution(module: nn.Module, pictures: Tensor, offset: Tensor | None = None) -> Tensor:
     """The module's convolution of (f c h w) pictures, plus an offset (1 o) or (f o) of its channels."""
-    if offset is None:
-        return module(pictures)
-    if is_plain(module, nn.Conv2d) and len(offset) == 1:
+    if not is_plain(module, nn.Conv2d):
+        result = channels_last(module(pictures))
+        return result if offset is None else result + offset[:, :, None, None]
+    bias = module.bias
+    if offset is not None and len(offset) == 1:
         # An offset that is equal in all frames is a bias.
-        bias = offset[0] if module.bias is None else module.bias + offset[0]
-        return F.conv2d(pictures, module.weight, bias, module.stride, module.padding)
-    return module(pictures) + offset[:, :, None, None]
+        bias, offset = offset[0] if bias is None else bias + offset[0], None
+    if pictures.device.type == "cpu" and is_outweighed(pictures.numel(), module):
+        pictures = pictures.contiguous()  # with channels last, the weights would be copied to suit them
+    result = channels_last(F.conv2d(pictures, module.weight, bias, module.stride, module.padding))
+    return result if offset is None else result + offset[:, :, None, None]
 
 
 def time_convolution(module: nn.Module, clip: Tensor, offset: Tensor | None = None) -> Tensor:
@@ -165,14 +176,20 @@ def time_convolution(module: nn.Module, clip: Tensor, offset: Tensor | None = No
     else:
         bias = module.bias
         if offset is not None and len(offset) == 1:
-            bias = offset[0] if bias is None else bias + offset[0]
-            offset = None
+            bias, offset = offset[0] if bias is None else bias + offset[0], None
         result = F.conv2d(picture, module.weight[..., 0], bias, padding=(1, 0))
     rows = result.permute(0, 2, 3, 1)[0]
     return rows if offset is None else rows + offset[:, None]
 
 
-def doubled(upsampler: nn.Module, pictures: Tensor, size: tuple[int, int]) -> Tensor:
+def halved(downsampler: Any, pictures: Tensor) -> Tensor:
+    """diffusers' Downsample2D of (f c h w) pictures."""
+    if downsampler.padding == 1 and downsampler.norm is None:
+        return convolution(downsampler.conv, pictures)
+    return channels_last(downsampler(pictures))
+
+
+def doubled(upsampler: Any, pictures: Tensor, size: Sequence[int]) -> Tensor:
     """Repeat pixels until (f c h w) pictures have the size, then convolve them, as diffusers' Upsample2D.
 
     A kernel of 3 x 3 sees just 2 x 2 different pixels of a picture that was doubled in size by repeating them. So it is
@@ -180,8 +197,10 @@ def doubled(upsampler: nn.Module, pictures: Tensor, size: tuple[int, int]) -> Te
     """
     frames, _, h, w = pictures.shape
     conv = upsampler.conv
-    if size != (2 * h, 2 * w) or not is_plain(conv, nn.Conv2d):
+    if tuple(size) != (2 * h, 2 * w) or not is_plain(conv, nn.Conv2d):
         return channels_last(upsampler(pictures, size))
+    if is_outweighed(4 * pictures.numel(), conv):
+        return convolution(conv, F.interpolate(pictures, list(size), mode="nearest"))
     weight = conv.weight.to(torch.promote_types(conv.weight.dtype, torch.float32))
     taps = torch.tensor(TAPS_OF_DOUBLED, dtype=weight.dtype, device=weight.device)
     kernels = torch.einsum("ray, sbx, ocyx -> rsocab", taps, taps, weight).to(conv.weight.dtype)
@@ -208,8 +227,8 @@ def spatial_residual(block: Any, parts: list[Tensor], offset: Tensor | None = No
         inputs = torch.cat([part[some] for part in parts], dim=1) if len(parts) > 1 else parts[0][some]
         own_offset = offset if offset is None or len(offset) == 1 else offset[some]
         hidden = convolution(block.conv1, normalized_pictures(block.norm1, inputs), own_offset)
-        hidden = block.conv2(normalized_pictures(block.norm2, hidden))
-        shortcut = inputs if block.conv_shortcut is None else block.conv_shortcut(inputs)
+        hidden = convolution(block.conv2, normalized_pictures(block.norm2, hidden))
+        shortcut = inputs if block.conv_shortcut is None else convolution(block.conv_shortcut, inputs)
         torch.add(shortcut, hidden, out=result[some])
     return result if block.output_scale_factor == 1 else result.div_(block.output_scale_factor)
 

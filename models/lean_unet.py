@@ -30,6 +30,7 @@ from .lean_layers import (
     channels_last,
     convolved_at_once,
     doubled,
+    halved,
     is_common_attention,
     normalized,
     normalized_pictures,
@@ -185,7 +186,7 @@ class LeanUNet:
     def _layer(self, clip: Clip, layer: Layer, parts: list[Tensor], size: Size | None = None) -> Tensor:
         """One layer on the pictures (f c h w) whose channels are those of all the parts; the list is emptied."""
         if layer.residual is None:
-            return channels_last(layer.resampler(parts.pop()))
+            return halved(layer.resampler, parts.pop())
         spatial, temporal = layer.residual.spatial_res_block, layer.residual.temporal_res_block
         x = spatial_residual(spatial, parts, spatial.time_emb_proj(clip.noise))
         parts.clear()
@@ -193,7 +194,10 @@ class LeanUNet:
         time_residual_(temporal, as_rows(x), share, temporal.time_emb_proj(clip.noise))
         if layer.transformer is not None:
             self._transform_(clip, layer.transformer, x)
-        return x if layer.resampler is None else doubled(layer.resampler, x, size)
+        if layer.resampler is None:
+            return x
+        assert size is not None  # the next skip connection's: there is one after all that upsample
+        return doubled(layer.resampler, x, size)
 
     def _transform_(self, clip: Clip, transformer: Any, pictures: Tensor) -> None:
         """diffusers' TransformerSpatioTemporalModel on (f c h w)."""
@@ -249,7 +253,7 @@ def cross_attention(attention: Any, rows: Tensor, context: Tensor) -> Tensor:
     return attention(rows, encoder_hidden_states=context.expand(len(rows), -1, -1))
 
 
-def constants_of(unet: nn.Module, context: Tensor) -> dict[nn.Module, Tensor]:
+def constants_of(unet: Any, context: Tensor) -> dict[nn.Module, Tensor]:
     """The results (c) of the cross-attentions, the same for all that ask where the context (1 k d) is one token."""
     if context.shape[1] != 1:
         return {}
@@ -258,7 +262,7 @@ def constants_of(unet: nn.Module, context: Tensor) -> dict[nn.Module, Tensor]:
     return {attention: attention.to_out[0](attention.to_v(context))[0, 0] for attention in attentions}
 
 
-def places_of(unet: nn.Module, frames: int, like: Tensor) -> dict[nn.Module, Tensor]:
+def places_of(unet: Any, frames: int, like: Tensor) -> dict[nn.Module, Tensor]:
     """The places of frames (f 1 c) as each spatio-temporal transformer embeds them."""
     numbers = torch.arange(frames, device=like.device)
     return {

@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 Family = Literal["svd", "sv3d_u", "sv3d_p"]
 Decoder = Literal["temporal", "image"]
-Placing = Callable[[Any], Weights[Any]]
+Place = Callable[[Any], Weights[Any]]
 
 FAMILIES: dict[int, Family] = {768: "svd", 256: "sv3d_u", 1280: "sv3d_p"}
 """By how many numbers the vector has that conditions a frame: all that tells the families apart."""
 FRAMES = {"svd": 14, "svd_xt": 25, "svd_xt_1_1": 25, "sv3d_u": 21, "sv3d_p": 21}
+PRECISIONS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 BUILTIN = Path(__file__).parent / "builtin"
 # What versions of svd are called in names of files and folders, the most telling first.
 VERSIONS = (
@@ -107,7 +108,7 @@ def load_svd(
     vae: str | Path | None = None,
     image_encoder: str | Path | None = None,
     vae_dtype: torch.dtype = torch.float32,
-    place: Placing = stationary,
+    place: Place = stationary,
 ) -> SVDModel:
     """Load a model from a checkpoint of one file, a folder in the layout of diffusers, or "builtin:NAME".
 
@@ -119,7 +120,9 @@ def load_svd(
     Two models that take a part from one file, in one precision and place, share its weights. With `place=managed` the
     device is "cpu": whoever manages the memory moves the weights from there.
     """
-    path, device = _path_of(source), torch.device(device)
+    device = _checked_device(device)
+    _check_dtypes(dtype=dtype, vae_dtype=vae_dtype)
+    path = _path_of(source)
     heads, half = HeadWidths(head_channels, clip_head_channels), dtype == torch.float16
     found = find_model(path, heads, half=half)
     family, version, frames = _what(found, path)
@@ -147,6 +150,25 @@ def load_svd(
         dtype=dtype,
         **_loaded(parts, device, place),
     )
+
+
+def _checked_device(device: torch.device | str) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # the latter is what a PyTorch without CUDA says
+        raise CheckpointError(
+            f"device is {str(device)!r}, which cannot be used here: {str(error).splitlines()[0]}. Choose 'cpu', or a "
+            "device of this machine."
+        ) from error
+
+
+def _check_dtypes(**dtypes: torch.dtype) -> None:
+    for name, dtype in dtypes.items():
+        if dtype not in PRECISIONS:
+            raise CheckpointError(
+                f"{name} is {dtype!r}, in which no video model can compute. Choose one of "
+                f"{', '.join(map(str, PRECISIONS))}."
+            )
 
 
 def _path_of(source: str | Path) -> Path:
@@ -202,9 +224,11 @@ def _refuse_misfits(unet: Part, vae: Part, image_encoder: Part) -> None:
     latent = vae.config["latent_channels"]
     if (unet.config["in_channels"], unet.config["out_channels"]) != (2 * latent, latent):
         raise CheckpointError(
-            f"The UNet in {unet.checkpoint.name} takes {unet.config['in_channels']} channels and gives "
-            f"{unet.config['out_channels']}; with the VAE in {vae.checkpoint.name} it should take {2 * latent}, the "
-            f"clip and the picture, and give {latent}. Choose an SVD or SV3D checkpoint and a VAE made for it."
+            f"The UNet in {unet.checkpoint.name} takes {unet.config['in_channels']} channels "
+            f"({unet.stored_name('conv_in.weight')}) and gives {unet.config['out_channels']} "
+            f"({unet.stored_name('conv_out.weight')}); with the VAE in {vae.checkpoint.name} it should "
+            f"take {2 * latent}, the clip and the picture, and give {latent}. Choose an SVD or SV3D "
+            "checkpoint and a VAE made for it."
         )
     given, wanted = image_encoder.config["projection_dim"], unet.config["cross_attention_dim"]
     if given != wanted:
@@ -214,7 +238,7 @@ def _refuse_misfits(unet: Part, vae: Part, image_encoder: Part) -> None:
         )
 
 
-def _loaded(parts: Mapping[str, tuple[Part, torch.dtype]], device: torch.device, place: Placing) -> dict[str, Any]:
+def _loaded(parts: Mapping[str, tuple[Part, torch.dtype]], device: torch.device, place: Place) -> dict[str, Any]:
     """The parts' weights: those that are loaded already and in use, or else loaded now."""
     keys = {name: (part.stamp, dtype, device, place) for name, (part, dtype) in parts.items()}
     weights = {name: found for name, key in keys.items() if (found := _in_use.get(key)) is not None}

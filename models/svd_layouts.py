@@ -51,6 +51,14 @@ class HeadWidths:
     unet: int | None = None
     image_encoder: int | None = None
 
+    def __post_init__(self) -> None:
+        for name, width in (("head_channels", self.unet), ("clip_head_channels", self.image_encoder)):
+            if width is not None and (not isinstance(width, int) or width < 1):
+                raise CheckpointError(
+                    f"{name} is {width!r}, and a head of attention is a whole number wide, at least 1. The released "
+                    f"models need none; theirs are {HEAD_CHANNELS} wide, and {CLIP_HEAD_CHANNELS} in the image encoder."
+                )
+
 
 @dataclass(frozen=True)
 class Found:

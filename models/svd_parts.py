@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoints import Checkpoint, Reader, in_file_order, listed
-from .errors import CheckpointError
+from .errors import CheckpointError, WeightError
 from .svd_keys import Origin
 from .svd_shapes import Shapes, image_encoder_config, is_temporal, unet_config, vae_config
 
@@ -54,9 +54,12 @@ def _shape(stored: tuple[int, ...], origin: Origin) -> tuple[int, ...]:
 
 
 @contextmanager
-def _said_of(title: str, checkpoint: Checkpoint) -> Iterator[None]:
+def _said_of(title: str, checkpoint: Checkpoint, stored_name: Callable[[str], str]) -> Iterator[None]:
     try:
         yield
+    except WeightError as error:
+        called = stored_name(error.parameter)
+        raise CheckpointError(f"The {title} in {checkpoint.name} cannot be used: {called} {error.fault}") from error
     except CheckpointError as error:
         raise CheckpointError(f"The {title} in {checkpoint.name} cannot be used: {error}") from error
 
@@ -68,7 +71,7 @@ def unet_part(
     head_channels: int,
     heads: Any = None,
 ) -> Part:
-    with _said_of("UNet", checkpoint):
+    with _said_of("UNet", checkpoint, stored_name):
         config = unet_config(shapes_of(checkpoint, origins), head_channels, heads)
 
     def build() -> nn.Module:
@@ -81,7 +84,7 @@ def unet_part(
 
 def vae_part(checkpoint: Checkpoint, origins: Mapping[str, Origin], stored_name: Callable[[str], str]) -> Part:
     shapes = shapes_of(checkpoint, origins)
-    with _said_of("VAE", checkpoint):
+    with _said_of("VAE", checkpoint, stored_name):
         config = vae_config(shapes)
     if is_temporal(shapes):
         # The class of diffusers always has it; where a file has none, the encoder's output is taken as it is.
@@ -118,7 +121,7 @@ def image_encoder_part(
     head_channels: int,
     overrides: Mapping[str, Any] | None = None,
 ) -> Part:
-    with _said_of("image encoder", checkpoint):
+    with _said_of("image encoder", checkpoint, stored_name):
         config = image_encoder_config(shapes_of(checkpoint, origins), head_channels, overrides)
 
     def build() -> nn.Module:

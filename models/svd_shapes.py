@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .errors import CheckpointError
+from .errors import CheckpointError, WeightError
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -33,13 +33,12 @@ def unet_config(shapes: Shapes, head_channels: int, heads: Any = None) -> dict[s
     widths, layers, attention, depths = [], [], [], []
     for level in range(levels):
         block = rf"down_blocks\.{level}\."
-        widths.append(_size(shapes, f"down_blocks.{level}.resnets.0.spatial_res_block.conv1.weight", 0))
+        widths.append(_level_width(shapes, f"down_blocks.{level}.resnets.0.spatial_res_block.conv1.weight"))
         layers.append(count(shapes, block + r"resnets\.(\d+)\."))
         attention.append(count(shapes, block + r"attentions\.(\d+)\.") > 0)
         depths.append(count(shapes, block + r"attentions\.0\.transformer_blocks\.(\d+)\."))
     # The block in the middle takes its depth from the last level, which need not have attention of its own.
     depths[-1:] = [count(shapes, r"mid_block\.attentions\.0\.transformer_blocks\.(\d+)\.")]
-    _refuse_groups(widths)
     kinds = ["CrossAttn" if has else "" for has in attention]
     return {
         "in_channels": _size(shapes, "conv_in.weight", 1),
@@ -58,7 +57,6 @@ def unet_config(shapes: Shapes, head_channels: int, heads: Any = None) -> dict[s
 def _unet_heads(widths: list[int], attention: list[bool], head_channels: int, heads: Any) -> tuple[int, ...]:
     """How many heads each level has; a level without attention has some that nobody asks for."""
     if heads is None:
-        _refuse_no_width(head_channels, "head_channels")
         heads = [max(1, width // head_channels) for width in widths]
         wanted = f"heads of {head_channels}. Give the width of one head of its attention as head_channels"
     else:
@@ -78,8 +76,7 @@ def _unet_heads(widths: list[int], attention: list[bool], head_channels: int, he
 def vae_config(shapes: Shapes) -> dict[str, Any]:
     """What to build an AutoencoderKL or an AutoencoderKLTemporalDecoder with."""
     levels = count(shapes, r"encoder\.down_blocks\.(\d+)\.")
-    widths = [_size(shapes, f"encoder.down_blocks.{level}.resnets.0.conv1.weight", 0) for level in range(levels)]
-    _refuse_groups(widths)
+    widths = [_level_width(shapes, f"encoder.down_blocks.{level}.resnets.0.conv1.weight") for level in range(levels)]
     config = {
         "in_channels": _size(shapes, "encoder.conv_in.weight", 1),
         "out_channels": _size(shapes, "decoder.conv_out.weight", 0),
@@ -111,7 +108,6 @@ def image_encoder_config(
     width = _size(shapes, "vision_model.embeddings.class_embedding", 0)
     patch_size = _size(shapes, patch, 2)
     patches = _size(shapes, "vision_model.embeddings.position_embedding.weight", 0) - 1
-    _refuse_no_width(head_channels, "clip_head_channels")
     config: dict[str, Any] = {
         "hidden_size": width,
         "intermediate_size": _size(shapes, "vision_model.encoder.layers.0.mlp.fc1.weight", 0),
@@ -138,21 +134,18 @@ def image_encoder_config(
 def _size(shapes: Shapes, name: str, axis: int) -> int:
     """The size of a tensor along an axis; a tensor that is not there or has no such axis is the file's fault."""
     if name not in shapes:
-        raise CheckpointError(f"{name} is missing, without which the size of the model cannot be told.")
+        raise WeightError(name, "is missing, without which the size of the model cannot be told.")
     if axis >= len(shapes[name]) or shapes[name][axis] < 1:
-        raise CheckpointError(f"{name} has the shape {list(shapes[name])}, which no such model has.")
+        raise WeightError(name, f"has the shape {list(shapes[name])}, which no such model has.")
     return shapes[name][axis]
 
 
-def _refuse_groups(widths: Iterable[int]) -> None:
-    for width in widths:
-        if width % NORM_GROUPS:
-            raise CheckpointError(
-                f"it has a level that is {width} wide, which cannot be normalised in {NORM_GROUPS} groups, as all "
-                "models of its kind do."
-            )
-
-
-def _refuse_no_width(head_channels: int, name: str) -> None:
-    if head_channels < 1:
-        raise CheckpointError(f"{name} is {head_channels}, and a head of attention is at least 1 wide.")
+def _level_width(shapes: Shapes, name: str) -> int:
+    """How wide a level is, by one of its weights."""
+    width = _size(shapes, name, 0)
+    if width % NORM_GROUPS:
+        raise WeightError(
+            name,
+            f"is {width} wide, which cannot be normalised in {NORM_GROUPS} groups, as all models of its kind do.",
+        )
+    return width

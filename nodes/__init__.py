@@ -5,11 +5,13 @@ from .footage import FootageFromVideos, LoadFootage, SplitFootage
 from .footage_views import FootageReport, FootageToFrames, FramePairs
 from .frames import ExtractFrames
 from .lora import LoadLoRA
+from .objects import PrepareObject
 from .pictures import LoadPictures
 from .resizing import ResizeFrames
 from .saving import SaveFrames, SaveGif
 from .sv3d import MakeCameraPath, SV3DOrbit
 from .svd import LoadSVD, SVDImageToVideo
+from .svd_chain import SVDChain
 from .toyworld import ToyWorldClip, ToyWorldVideos
 from .watermark import ReadWatermark, Watermark
 
@@ -30,8 +32,10 @@ NODES: list[type[io.ComfyNode]] = [
     LoadSVD,
     LoadLoRA,
     SVDImageToVideo,
+    SVDChain,
     SV3DOrbit,
     MakeCameraPath,
+    PrepareObject,
     Watermark,
     ReadWatermark,
 ]

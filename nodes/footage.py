@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..clips.archives import unzip_footage
-from ..clips.choosing import SplitOptions, count_table, missing_classes, split_footage
+from ..clips.captions import load_footage, with_captions
+from ..clips.choosing import SplitOptions, count_table, notes_on_split, split_footage
 from ..clips.different import MostDifferent, OnePerScene
 from ..clips.extracting import Extracted, ExtractingOptions, ExtractingStep, extract_footage
-from ..clips.footage import MANIFEST, SPLITS, Clip, Footage, read_footage, write_manifest
+from ..clips.footage import MANIFEST, SPLITS, Clip, Footage, update_manifest
 from ..clips.sources import VIDEO_SUFFIXES, modified
 from ..host import folders, io, ui, work
 from ..media.rates import FASTEST, SLOWEST
@@ -41,6 +42,11 @@ RULES: dict[str, Callable[..., Any]] = {
     "scenes": OnePerScene,
     "all": every_frame,
 }
+
+
+# The folders that Footage From Videos has filled since the program started, and how often each was found gone. That a
+# folder is not there before the first run is no change: were it told, the second run would look at every video again.
+MADE_HERE: dict[Path, int] = {}
 
 
 class FootageFromVideos(io.ComfyNode):
@@ -117,10 +123,9 @@ class FootageFromVideos(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, videos: str | None = None, folder: str | None = None, **others: Any) -> str:
-        """What the videos are like now, and whether what was made of them is still there."""
+        """What the videos are like now, and whether what was made of them has gone since."""
         found = "" if videos is None else _fingerprint(_videos_of(folders.resolve_place(videos)))
-        is_there = folder is None or (folders.output_place(folder) / MANIFEST).is_file()
-        return f"{found} {is_there}"
+        return found if folder is None else f"{found} {_times_gone(folders.output_place(folder))}"
 
     @classmethod
     def execute(
@@ -146,9 +151,10 @@ class FootageFromVideos(io.ComfyNode):
         extracted = extract_footage(folders.resolve_place(videos), root, options, _watch_steps())
         if not extracted.footage.clips:
             raise ValueError(f"None of the videos could be read. The first, {': '.join(extracted.failed[0])}")
-        return io.NodeOutput(
-            extracted.footage, folders.annotated(root), _summary(extracted), ui=shown_clips(extracted.footage)
-        )
+        MADE_HERE.setdefault(root, 0)
+        footage, notes = with_captions(extracted.footage)
+        summary = "\n".join([_summary(extracted), *notes])
+        return io.NodeOutput(footage, folders.annotated(root), summary, ui=shown_clips(footage))
 
 
 class LoadFootage(io.ComfyNode):
@@ -173,7 +179,8 @@ class LoadFootage(io.ComfyNode):
                 FootageType.Output(display_name="footage", tooltip="The clips, in the natural order of their names."),
                 io.String.Output(
                     display_name="notes",
-                    tooltip="What is odd about the folder: stray files, mixed sizes, missing frames. Empty if nothing.",
+                    tooltip="What is odd: stray files, mixed sizes, missing frames, captions that cannot be read. "
+                    "Empty if nothing is.",
                 ),
             ],
         )
@@ -188,7 +195,7 @@ class LoadFootage(io.ComfyNode):
 
     @classmethod
     def execute(cls, path: str) -> io.NodeOutput:
-        footage, notes = read_footage(_root_of(folders.resolve_place(path)))
+        footage, notes = load_footage(_root_of(folders.resolve_place(path)))
         return io.NodeOutput(footage, "\n".join(notes), ui=shown_clips(footage))
 
 
@@ -271,22 +278,12 @@ class SplitFootage(io.ComfyNode):
         )
         divided = split_footage(footage, options)
         if save:
-            save_clips(divided)
-        counts = "\n".join([count_table(divided), *missing_classes(divided, options)])
+            update_manifest(divided, "split")
+        counts = "\n".join([count_table(divided), *notes_on_split(divided, options)])
         return io.NodeOutput(divided, *(divided.select(split) for split in SPLITS), counts)
 
 
 PURPOSES = ("to train with", "to watch training with", "to test the result with")
-
-
-def save_clips(footage: Footage) -> None:
-    """Write what is known of these clips into their manifest, and leave the other clips in it alone."""
-    there, _ = read_footage(footage.root)
-    new = {clip.name: clip for clip in footage.clips}
-    merged = there.with_clips(new.pop(clip.name, clip) for clip in there.clips)
-    merged = merged.with_clips((*merged.clips, *new.values()))
-    if merged != there or not (footage.root / MANIFEST).is_file():  # unchanged it keeps its date, so nothing runs again
-        write_manifest(merged)
 
 
 def shown_clips(footage: Footage) -> ui.SavedImages | None:
@@ -324,6 +321,13 @@ def _fingerprint(paths: Iterable[Path]) -> str:
         with suppress(FileNotFoundError):  # a link to nothing, or gone since
             digest.update(f"{path} {modified(path)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _times_gone(root: Path) -> int:
+    """How often the footage that was made in this folder was found gone, now included."""
+    if root in MADE_HERE and not (root / MANIFEST).is_file():
+        MADE_HERE[root] += 1
+    return MADE_HERE.get(root, 0)
 
 
 def _videos_of(place: Path) -> Iterator[Path]:
@@ -482,7 +486,7 @@ def _rule_input() -> io.DynamicCombo.Input:
                         min=0.1,
                         max=255.0,
                         step=0.1,
-                        tooltip="The change that ends a scene. Lower finds more scenes.",
+                        tooltip="The least change that ends a scene. Lower finds more scenes.",
                     ),
                     io.Float.Input(
                         "shortest_seconds",

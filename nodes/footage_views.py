@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..clips.footage import Clip, Footage
+from ..clips.footage import Clip, Footage, update_manifest
 from ..clips.pairs import FramePairs as Pairs
 from ..clips.pairs import PairOptions, cuts_of
 from ..clips.pairs_picture import draw_pairs
@@ -18,7 +18,7 @@ from ..host import io
 from ..media.memory import room_for_clip
 from ..media.pictures import Pixels, read_picture
 from . import previews
-from .footage import FootageType, save_clips, watch_counts
+from .footage import FootageType, watch_counts
 from .frames import chosen
 from .watching import watch
 
@@ -61,7 +61,7 @@ class FootageReport(io.ComfyNode):
         report = examine(footage, on_clip=watch_counts())
         measured = report.with_motion()
         if save:
-            save_clips(measured)
+            update_manifest(measured, "motion")
         picture = draw_report(report)
         return io.NodeOutput(_image(picture), as_text(report, MOST_ROWS), measured, ui=previews.still(picture))
 

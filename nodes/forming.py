@@ -12,16 +12,16 @@ from ..pipelines.sampling import OnStep, SamplingStep
 from .watching import watch
 
 
-def clips_of(images: Tensor, steps: int, make: Callable[[Tensor, OnStep], Tensor]) -> Tensor:
+def clips_of(images: Tensor, steps: int, make: Callable[..., Tensor]) -> Tensor:
     """Make a clip (f h w c) of each of the (b h w c) images, and join them: (b*f h w c).
 
-    `make` is handed the picture and the callback that shows the clip as it forms.
+    `make` is handed the picture, and as `on_step` the callback that shows the clip as it forms.
     """
     count, steps_and_decoding = len(images), steps + 1
     watching = watch(count * steps_and_decoding)
     joined: Tensor | None = None
     for index, image in enumerate(images):
-        clip = make(image, _on_step(watching, index * steps_and_decoding))
+        clip = make(image, on_step=_on_step(watching, index * steps_and_decoding))
         watching((index + 1) * steps_and_decoding, None)
         if count == 1:
             return clip

@@ -6,7 +6,10 @@ from typing import Any
 
 from ..diffusion.guidance import SCALES
 from ..diffusion.samplers import SAMPLERS
-from ..host import io
+from ..host import folders, io
+from ..host.weights import Weights, managed
+from ..models.svd import SVDModel
+from ..models.tiny_decoder import load_tiny_decoder
 from ..pipelines.sampling import SamplingOptions
 
 MOST_FRAMES = 1024
@@ -151,7 +154,23 @@ def advanced_inputs(default: SamplingOptions) -> list[Any]:
             tooltip="With a cache_interval above 1: how many layers are computed in each step beside the deep ones. 0 "
             "is the fewest, and the fastest.",
         ),
+        io.Combo.Input(
+            "decoder",
+            options=[OWN, *folders.list_models("vae_approx")],
+            default=OWN,
+            optional=True,
+            advanced=True,
+            tooltip="What decodes the frames. taesd_decoder.safetensors in models/vae_approx takes a fraction of the "
+            "time and memory, and blurs them a little: to look for a seed with.",
+        ),
     ]
+
+
+def tiny_decoder_of(name: str, model: SVDModel) -> Weights[Any] | None:
+    """The decoder that a value names, None for the model's own."""
+    if name == OWN:
+        return None
+    return load_tiny_decoder(folders.resolve_model("vae_approx", name), dtype=model.dtype, device="cpu", place=managed)
 
 
 def clip_outputs() -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -27,6 +28,7 @@ from . import previews
 from .forming import clips_of
 from .frames import chosen
 from .sampling_inputs import (
+    OWN,
     advanced_inputs,
     clip_outputs,
     cond_aug_input,
@@ -35,6 +37,7 @@ from .sampling_inputs import (
     guidance_of,
     seed_input,
     steps_input,
+    tiny_decoder_of,
 )
 from .svd import SVDType
 
@@ -98,16 +101,19 @@ class SV3DOrbit(io.ComfyNode):
         image: Tensor,
         guidance: dict[str, Any] | None = None,
         camera_path: CameraPath | None = None,
+        decoder: str = OWN,
         **settings: Any,
     ) -> io.NodeOutput:
         settings |= guidance_of(guidance) | _angles(camera_path, settings["frames"])
         options = SV3DOptions(**settings).completed(model)
-        device = work.intermediate_device()
-        images = clips_of(
-            image,
-            options.steps,
-            lambda picture, on_step: orbit(model, picture, options, on_step=on_step, device=device),
+        make = partial(
+            orbit,
+            model,
+            options=options,
+            device=work.intermediate_device(),
+            tiny_decoder=tiny_decoder_of(decoder, model),
         )
+        images = clips_of(image, options.steps, make)
         return io.NodeOutput(images, options.frames, len(image))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from .choosing_models import OF_THE_CHECKPOINT, changed, checkpoint_names, find_
 from .forming import clips_of
 from .sampling_inputs import (
     MOST_FRAMES,
+    OWN,
     advanced_inputs,
     clip_outputs,
     cond_aug_input,
@@ -24,6 +26,7 @@ from .sampling_inputs import (
     seams_input,
     seed_input,
     steps_input,
+    tiny_decoder_of,
 )
 
 SVDType = io.Custom("ZOETROPE_SVD")
@@ -146,39 +149,7 @@ class SVDImageToVideo(io.ComfyNode):
                     tooltip="The picture that the clip starts from. Of a batch, each picture gets a clip, all with the "
                     "same seed. Transparency is left out.",
                 ),
-                io.Int.Input(
-                    "frames",
-                    default=default.frames,
-                    min=0,
-                    max=MOST_FRAMES,
-                    tooltip="How many frames the clip has. 0 is what the model was trained on: 14 for svd, 25 for "
-                    "svd_xt. Other numbers work less well; SVD Chain makes longer clips.",
-                ),
-                steps_input(default, "0 is the version's own: 25 for svd, 30 for svd_xt."),
-                *(_side_input(side, getattr(default, side)) for side in ("width", "height")),
-                io.Int.Input(
-                    "fps_id",
-                    default=int(default.fps_id),
-                    min=1,
-                    max=1000,
-                    tooltip="The number that the model is told as the rate, as in Stability AI's script. In training "
-                    "it was the rate less one, so 6 is a clip for 7 frames per second. Trained on 5 to 30. (Core's "
-                    "SVD node and diffusers take one off themselves: 7 there is 6 here.)",
-                ),
-                io.Int.Input(
-                    "motion_bucket_id",
-                    default=int(default.motion_bucket_id),
-                    min=0,
-                    max=1023,
-                    tooltip="How much shall move, 1 to 255: low is stiller, high is wilder, though not evenly, and "
-                    "the seed matters as much. svd_xt_1_1 was trained on 127 alone.",
-                ),
-                cond_aug_input(default),
-                seed_input(default),
-                guidance_input(default, LONG.min_guidance, LONG.max_guidance),
-                decoding_input(default),
-                seams_input(default),
-                *advanced_inputs(default),
+                *clip_inputs(default),
             ],
             outputs=[
                 *clip_outputs(),
@@ -191,16 +162,62 @@ class SVDImageToVideo(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: SVDModel, image: Tensor, guidance: dict[str, Any] | None = None, **settings: Any
+        cls,
+        model: SVDModel,
+        image: Tensor,
+        guidance: dict[str, Any] | None = None,
+        decoder: str = OWN,
+        **settings: Any,
     ) -> io.NodeOutput:
         options = SVDOptions(**settings, **guidance_of(guidance)).completed(model)
-        device = work.intermediate_device()
-        images = clips_of(
-            image,
-            options.steps,
-            lambda picture, on_step: image_to_video(model, picture, options, on_step=on_step, device=device),
+        make = partial(
+            image_to_video,
+            model,
+            options=options,
+            device=work.intermediate_device(),
+            tiny_decoder=tiny_decoder_of(decoder, model),
         )
+        images = clips_of(image, options.steps, make)
         return io.NodeOutput(images, options.frames, len(image), float(options.fps_id + 1))
+
+
+def clip_inputs(default: SVDOptions) -> list[Any]:
+    """All that says which clip it will be; the names are those of SVDOptions."""
+    return [
+        io.Int.Input(
+            "frames",
+            default=default.frames,
+            min=0,
+            max=MOST_FRAMES,
+            tooltip="How many frames the clip has. 0 is what the model was trained on: 14 for svd, 25 for "
+            "svd_xt. Other numbers work less well; SVD Chain makes longer clips.",
+        ),
+        steps_input(default, "0 is the version's own: 25 for svd, 30 for svd_xt."),
+        *(_side_input(side, getattr(default, side)) for side in ("width", "height")),
+        io.Int.Input(
+            "fps_id",
+            default=int(default.fps_id),
+            min=1,
+            max=1000,
+            tooltip="The number that the model is told as the rate, as in Stability AI's script. In training "
+            "it was the rate less one, so 6 is a clip for 7 frames per second. Made for 5 to 30. Core's "
+            "SVD node and diffusers take one off themselves, so their 7 is 6 here.",
+        ),
+        io.Int.Input(
+            "motion_bucket_id",
+            default=int(default.motion_bucket_id),
+            min=0,
+            max=1023,
+            tooltip="How much shall move, 1 to 255: low is stiller, high is wilder, though not evenly, and "
+            "the seed matters as much. svd_xt_1_1 was trained on 127 alone.",
+        ),
+        cond_aug_input(default),
+        seed_input(default),
+        guidance_input(default, LONG.min_guidance, LONG.max_guidance),
+        decoding_input(default),
+        seams_input(default),
+        *advanced_inputs(default),
+    ]
 
 
 def _part_input(name: str, kind: str, what: str) -> io.Combo.Input:

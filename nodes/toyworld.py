@@ -5,13 +5,12 @@ from __future__ import annotations
 from ..host import folders, io, video
 from ..media.rates import FASTEST, exact_rate
 from ..toyworld.clip import LARGEST_SEED, SMALLEST_SIDE
-from ..toyworld.shapes import ShapesOptions, compose, render
+from ..toyworld.scenes import SCENES, draw
+from ..toyworld.shapes import ShapesOptions
 from ..toyworld.sound import ticks
 from ..toyworld.videos import VideosOptions, write_videos
 from . import previews
 from .watching import watch
-
-SCENES = {"shapes": (ShapesOptions, compose, render)}
 
 
 class ToyWorldClip(io.ComfyNode):
@@ -23,14 +22,26 @@ class ToyWorldClip(io.ComfyNode):
             display_name="Toy World Clip",
             category="Zoetrope/toy world",
             description="Draws a short video with sound, to have something to work on without a download: coloured "
-            "shapes that move over a ground, and a tick each second. The same seed always gives the same clip.",
-            search_aliases=["test video", "sample video", "example clip", "demo video", "synthetic video", "shapes"],
+            "shapes that move over a ground, a moon that wanes, or an object seen from all around, and a tick each "
+            "second. The same seed always gives the same clip.",
+            search_aliases=[
+                "test video",
+                "sample video",
+                "example clip",
+                "demo video",
+                "synthetic video",
+                "shapes",
+                "moon",
+                "turntable",
+            ],
             inputs=[
                 io.Combo.Input(
                     "scene",
                     options=list(SCENES),
                     default="shapes",
-                    tooltip="What is drawn. shapes: a circle, square, triangle or star, three of them, on their ways.",
+                    tooltip="What is drawn. shapes: a circle, square, triangle or star, three of them, on their ways. "
+                    "moons: a moon that wanes from full to new. objects: a car, a mug or another solid thing, seen "
+                    "from a camera that goes once round it.",
                 ),
                 *_clip_inputs(default),
             ],
@@ -47,12 +58,11 @@ class ToyWorldClip(io.ComfyNode):
     def execute(
         cls, scene: str, seconds: float, frames_per_second: float, width: int, height: int, seed: int
     ) -> io.NodeOutput:
-        options_of, compose_scene, render_scene = SCENES[scene]
         rate = exact_rate(frames_per_second)
-        options = options_of(
+        options = SCENES[scene](
             seconds=seconds, frames_per_second=frames_per_second, width=width, height=height, seed=seed
         )
-        clip = render_scene(compose_scene(options), options, watch(options.frames, pictures=False))
+        clip = draw(options, watch(options.frames, pictures=False))
         sound = ticks(float(options.frames / rate))
         return io.NodeOutput(
             video.VideoFromComponents(clip.images, rate, sound), ui=previews.animated(clip.images, float(rate))
@@ -133,6 +143,6 @@ def _clip_inputs(default: ShapesOptions) -> list[io.Float.Input | io.Int.Input]:
             min=0,
             max=LARGEST_SEED,
             control_after_generate=True,
-            tooltip="Another number is another scene: other shapes, colours, paths and ground.",
+            tooltip="Another number is another scene: other things, in other colours, on other ways.",
         ),
     ]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from ..host import io
-from ..media.watermark import REFERENCE_BITS, bits_of_text, embed, find
+from ..media.watermark import REFERENCE_BITS, Bits, bits_of_text, embed, find
 from .frames import chosen
 from .watching import watch
 
-MARKS = {"reference": lambda: REFERENCE_BITS, "text": lambda text: bits_of_text(text)}
+MARKS: dict[str, Callable[..., Bits]] = {"reference": lambda: REFERENCE_BITS, "text": bits_of_text}
 
 
 class Watermark(io.ComfyNode):

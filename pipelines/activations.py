@@ -20,6 +20,7 @@ LEAN_UNET_TENSORS = 14
 VAE_TENSORS = 11
 # The lean decoder holds two of all frames, and the others of one.
 LEAN_VAE_TENSORS, LEAN_VAE_TENSORS_OF_ONE_FRAME = 2.2, 9
+TINY_DECODER_TENSORS = 4
 # What the lean networks take for the slices that they work on where memory is large.
 SLICE_BYTES = 2**29
 
@@ -46,3 +47,9 @@ def vae_bytes(vae: Any, frames: int, height: int, width: int, *, lean: bool = Fa
     if lean:
         return round((LEAN_VAE_TENSORS * frames + LEAN_VAE_TENSORS_OF_ONE_FRAME) * one_frame) + SLICE_BYTES
     return VAE_TENSORS * frames * one_frame
+
+
+def tiny_decoder_bytes(decoder: nn.Module, frames: int, height: int, width: int) -> int:
+    """For so many pictures at once; height and width in pixels."""
+    channels = next(decoder.parameters()).shape[0]
+    return TINY_DECODER_TENSORS * channels * frames * height * width * bytes_per_number(decoder)

@@ -10,13 +10,15 @@ Axes: f frames, c channels, h height, w width.
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..host import work
+from ..host.weights import Weights
 from ..models.svd import SVDModel
-from .activations import dtype_of, vae_bytes
+from .activations import dtype_of, tiny_decoder_bytes, vae_bytes
 
 
 @torch.no_grad()
@@ -27,12 +29,16 @@ def decode_latents(
     decoding_t: int = 14,
     seams: bool = True,
     lean: bool = True,
+    tiny_decoder: Weights[Any] | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Decode (f c h w) latents as they are sampled to pictures (f h w c) in 0..1, float32 on `device`.
 
-    Where memory is not enough for a chunk, all are decoded in chunks of half its length, so that seams are alike.
+    Where memory is not enough for a chunk, all are decoded in chunks of half its length, so that seams are alike. A
+    tiny decoder (models.tiny_decoder) takes the VAE's place for fast and blurred pictures, which have no seams.
     """
+    if tiny_decoder is not None:
+        return _decode_roughly(tiny_decoder, latents, decoding_t, device)
     vae, frames = model.vae.module, len(latents)
     pixels = 2 ** (len(vae.config.block_out_channels) - 1)  # that a latent's pixel becomes, along each side
     height, width = (side * pixels for side in latents.shape[2:])
@@ -49,6 +55,23 @@ def decode_latents(
                     raise
         _tell_of_new_seams(model, chunk)
         chunk = (chunk + 1) // 2
+
+
+def _decode_roughly(decoder: Weights[Any], latents: Tensor, decoding_t: int, device: torch.device | str) -> Tensor:
+    frames, _, height, width = latents.shape
+    size = (8 * height, 8 * width)
+    home = decoder.ready(tiny_decoder_bytes(decoder.module, min(decoding_t, frames), *size))
+    pictures = torch.empty(frames, *size, 3, device=device)
+    for start in range(0, frames, decoding_t):
+        work.raise_if_cancelled()
+        part = latents[start : start + decoding_t].to(home, dtype_of(decoder.module))
+        pictures[start : start + decoding_t] = _as_pictures(decoder.module(part))
+    return pictures
+
+
+def _as_pictures(decoded: Tensor) -> Tensor:
+    """(f H W 3) in 0..1 of (f 3 H W) in about -1..1."""
+    return ((decoded.float() + 1) / 2).clamp(0, 1).movedim(1, -1)
 
 
 def _tell_of_new_seams(model: SVDModel, chunk: int) -> None:
@@ -69,7 +92,7 @@ def _decode_in_chunks(
         work.raise_if_cancelled()
         part = latents[start : start + chunk].float() / vae.config.scaling_factor
         decoded = _decode(model, part.to(dtype_of(vae)), lean)
-        pictures[start : start + chunk] = ((decoded.float() + 1) / 2).clamp(0, 1).movedim(1, -1)
+        pictures[start : start + chunk] = _as_pictures(decoded)
     return pictures
 
 

@@ -6,6 +6,8 @@ Axes: b clips of a batch, f frames, c latent channels, h height, w width (of the
 from __future__ import annotations
 
 import math
+import numbers
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -48,6 +50,7 @@ class SamplingOptions:
     cache_branch: int = 0  # how many layers in the deep ones begin
 
     def __post_init__(self) -> None:
+        self._make_whole("frames", "steps", "seed", "decoding_t", "cache_interval", "cache_branch")
         for name in ("frames", "steps"):
             if (count := getattr(self, name)) < 0:
                 raise ValueError(f"{name} is {count}. Choose at least 1, or 0 for the model's own number.")
@@ -81,10 +84,19 @@ class SamplingOptions:
         """The same options, the model's own numbers put in."""
         return self
 
+    def _make_whole(self, *names: str) -> None:
+        """Turn whole numbers of any library into Python's, which all of PyTorch takes."""
+        for name in names:
+            try:
+                object.__setattr__(self, name, operator.index(getattr(self, name)))
+            except TypeError as error:
+                raise ValueError(f"{name} is {getattr(self, name)!r}. Choose a whole number.") from error
+
     def _check_numbers(self, *names: str) -> None:
         for name in names:
-            if not math.isfinite(number := getattr(self, name)):
-                raise ValueError(f"{name} is {number}, which is no number to compute with.")
+            number = getattr(self, name)
+            if not isinstance(number, numbers.Real) or not math.isfinite(number):
+                raise ValueError(f"{name} is {number!r}, which is no number to compute with.")
 
 
 def side_multiple(model: SVDModel) -> int:
@@ -113,11 +125,17 @@ OnStep = Callable[[SamplingStep], None]
 
 @torch.no_grad()
 def sample_latents(
-    model: SVDModel, condition: Condition, noise: Tensor, options: SamplingOptions, *, on_step: OnStep | None = None
+    model: SVDModel,
+    condition: Condition,
+    noise: Tensor,
+    options: SamplingOptions,
+    *,
+    on_step: OnStep | None = None,
+    adjust: Callable[[Tensor], Tensor] = lambda denoised: denoised,
 ) -> Tensor:
     """Turn unit noise (f c h w) into the latents (f c h w) of a clip; float32, where the network is.
 
-    To cancel, raise from `on_step`.
+    `adjust` may change the clip (f c h w) that the network sees in each step. To cancel, raise from `on_step`.
     """
     options = options.completed(model)
     if (rows := len(condition.vector)) != len(noise):
@@ -125,14 +143,21 @@ def sample_latents(
             f"The condition is of {rows} frames, and the noise of {len(noise)}. Make both for the same clip."
         )
     sigmas = karras_sigmas(options.steps)
+    unet = model.unet.module
     denoiser = GuidedDenoiser(model, condition, tuple(noise.shape), options, sigmas)
 
     def tell(index: int, level: Level) -> None:
+        if not level.denoised.isfinite().all():
+            raise ValueError(
+                f"The network makes NaN or infinity of the clip in step {index + 1}, computed in {dtype_of(unet)}. "
+                "Load the model in bfloat16 or float32, whose numbers reach further; if that does not help, its "
+                "weights are damaged."
+            )
         if on_step is not None:
             on_step(SamplingStep(index, options.steps, level.sigma.item(), level.denoised, condition.colours))
 
     start = noise.to(denoiser.device, torch.float32) * (1 + sigmas[0] ** 2) ** 0.5
-    return sample(denoiser, start, sigmas, options.sampler, tell)
+    return sample(lambda noisy, sigma: adjust(denoiser(noisy, sigma)), start, sigmas, options.sampler, tell)
 
 
 Network = Callable[[Tensor, Tensor], Tensor]  # (b f c h w) and (1) to (b f c h w)

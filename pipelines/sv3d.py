@@ -9,12 +9,14 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..diffusion.guidance import GuidanceKind
+from ..host.weights import Weights
 from ..models.svd import SVDModel
 from .conditioning import (
     checked_picture,
@@ -32,7 +34,13 @@ NATIVE_SIDE = 576
 
 
 def _listed(angles: float | Sequence[float]) -> list[float]:
-    return [float(angles)] if isinstance(angles, (int, float)) else [float(angle) for angle in angles]
+    """Angles as a list; one that is not in a list, be it a number of Python, NumPy or PyTorch, is a list of one."""
+    every: Any = [angles] if _is_one(angles) else angles
+    return [float(angle) for angle in every]
+
+
+def _is_one(angles: float | Sequence[float]) -> bool:
+    return np.ndim(angles) == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +65,11 @@ class SV3DOptions(SamplingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("elevations_deg", "azimuths_deg"):
-            angles = [] if (given := getattr(self, name)) is None else _listed(given)
+            given = getattr(self, name)
+            try:
+                angles = [] if given is None and name == "azimuths_deg" else _listed(given)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name} is {given!r}. Give degrees: a number, or a list of one a frame.") from error
             if not all(map(math.isfinite, angles)):
                 raise ValueError(f"{name} holds {next(a for a in angles if not math.isfinite(a))}, which is no angle.")
 
@@ -78,12 +90,14 @@ def orbit(
     options: SV3DOptions = SV3DOptions(),
     *,
     on_step: OnStep | None = None,
+    tiny_decoder: Weights[Any] | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Look around the object in a picture (h w c) in 0..1: views (f h w c) in 0..1, float32 on `device`.
 
     The picture is square, of an object in its middle on white, as `objects` prepares it. A seed gives the views that
-    the reference gives for it. To cancel, raise from `on_step`.
+    the reference gives for it. To cancel, raise from `on_step`. A tiny decoder (models.tiny_decoder) takes the place of
+    the VAE's for fast and blurred views.
     """
     options = options.completed(model)
     vector = camera_vector(model, options)
@@ -93,7 +107,13 @@ def orbit(
     noise = draw_noise((options.frames, *condition.latent.shape[1:]), generator)
     latents = sample_latents(model, condition, noise, options, on_step=on_step)
     views = decode_latents(
-        model, latents, decoding_t=options.decoding_t, seams=options.seams, lean=options.lean, device=device
+        model,
+        latents,
+        decoding_t=options.decoding_t,
+        seams=options.seams,
+        lean=options.lean,
+        tiny_decoder=tiny_decoder,
+        device=device,
     )
     if options.replace_last:
         views[-1] = ((picture[0] + 1) / 2).clamp(0, 1).movedim(0, -1)
@@ -109,7 +129,7 @@ def camera_vector(model: SVDModel, options: SV3DOptions) -> Tensor:
             f"{model.name} is an SVD model, which has no camera. Use it with SVD Image To Video, or choose an SV3D "
             "checkpoint, sv3d_u.safetensors or sv3d_p.safetensors."
         )
-    if options.azimuths_deg is not None or not isinstance(options.elevations_deg, (int, float)):
+    if options.azimuths_deg is not None or not _is_one(options.elevations_deg):
         raise ValueError(
             f"{model.name} is an sv3d_u model, which goes once around the object at the picture's height and takes no "
             "camera path. Take the path away, or choose sv3d_p.safetensors."
@@ -121,7 +141,7 @@ def camera_angles(options: SV3DOptions) -> tuple[list[float], list[float]]:
     """The camera's angle from straight above and around the object, counted from the last frame's, in radians."""
     frames = options.frames
     elevations, azimuths = _listed(options.elevations_deg), options.azimuths_deg
-    if isinstance(options.elevations_deg, (int, float)):
+    if _is_one(options.elevations_deg):
         elevations = elevations * frames
     around = list(np.linspace(0, 360, frames + 1)[1:] % 360) if azimuths is None else _listed(azimuths)
     for name, angles in (("elevations_deg", elevations), ("azimuths_deg", around)):

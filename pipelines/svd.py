@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from ..host.weights import Weights
 from ..media.pictures import to_bytes
 from ..media.resizing import ResizeOptions, resize
 from ..models.svd import SVDModel
@@ -53,6 +54,7 @@ class SVDOptions(SamplingOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._make_whole("width", "height")
         self._check_numbers("fps_id", "motion_bucket_id")
         for name in ("width", "height"):
             if (side := getattr(self, name)) < 0:
@@ -75,11 +77,13 @@ def image_to_video(
     options: SVDOptions = SVDOptions(),
     *,
     on_step: OnStep | None = None,
+    tiny_decoder: Weights[Any] | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Make a clip (f h w c) in 0..1, float32 on `device`, that starts from a picture (h w c) in 0..1.
 
-    A seed gives the clip that the reference gives for it. To cancel, raise from `on_step`.
+    A seed gives the clip that the reference gives for it. To cancel, raise from `on_step`. A tiny decoder
+    (models.tiny_decoder) takes the place of the VAE's for a fast and blurred clip.
     """
     if model.family != "svd":
         raise ValueError(
@@ -99,7 +103,13 @@ def image_to_video(
     noise = draw_noise((options.frames, *condition.latent.shape[1:]), generator)
     latents = sample_latents(model, condition, noise, options, on_step=on_step)
     return decode_latents(
-        model, latents, decoding_t=options.decoding_t, seams=options.seams, lean=options.lean, device=device
+        model,
+        latents,
+        decoding_t=options.decoding_t,
+        seams=options.seams,
+        lean=options.lean,
+        tiny_decoder=tiny_decoder,
+        device=device,
     )
 
 

@@ -10,8 +10,13 @@ RELEASED = {"svd_xt.safetensors": "svd", "sv3d_u.safetensors": "sv3d_u", "sv3d_p
 SIDE = 64
 SMALL: dict[str, dict[str, Any]] = {
     "ZoetropeToyWorldClip": {"width": SIDE, "height": SIDE},
-    "ZoetropeToyWorldVideos": {"width": SIDE, "height": SIDE},
+    # Of a size at which x264 makes the same of the same frames each time.
+    "ZoetropeToyWorldVideos": {"width": 256, "height": 160},
     "ZoetropeSVDImageToVideo": {"frames": 3, "steps": 2, "width": SIDE, "height": SIDE},
+    "ZoetropeSVDChain": {"frames": 3, "steps": 2, "width": SIDE, "height": SIDE, "overlap": 1},
+    "ZoetropeSV3DOrbit": {"frames": 3, "steps": 2},
+    "ZoetropeCameraPath": {"frames": 3, "path.keys": "1: 0, 0; 3: 20, 360"},
+    "ZoetropePrepareObject": {"side": SIDE},
 }
 
 

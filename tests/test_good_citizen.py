@@ -142,6 +142,7 @@ def state():
 
 from pathlib import Path
 import av, PIL.Image  # whatever these do when they are imported, ComfyUI has let them do before
+from diffusers import UNetSpatioTemporalConditionModel  # or is theirs to answer for
 before = state()
 for module in sys.argv[1:]:
     importlib.import_module(module)

@@ -5,14 +5,17 @@ Axes: f frames, s shapes, h height, w width, c channels, d the two of a place (x
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .chance import Chance
-from .clip import ClipOptions, empty_clip
+from .clip import ClipOptions, check_speed, empty_clip
 from .drawing import Outline, coverage, in_steps_of_a_screen, paint, places_around, polygon, shadow
+from .wording import with_article
 
 COLORS = {
     "red": (226, 61, 58),
@@ -40,6 +43,14 @@ PATHS = {
     "swing": "swings from side to side",
     "bounce": "bounces",
 }
+STILL = "still"  # the path of a shape that does not move
+STRAIGHT = ("right", "left", "up", "down")
+PLACES = (  # by row and column, in thirds of the picture
+    ("at the top left", "at the top", "at the top right"),
+    ("on the left", "in the middle", "on the right"),
+    ("at the bottom left", "at the bottom", "at the bottom right"),
+)
+JITTER = 0.1  # how far from its place's middle a still shape stands, as a share of the room; no farther, to be named
 # Lengths where the picture's shorter side is 1.
 SMALLEST, LARGEST = 0.1, 0.15  # the radius of a circle of about the shape's area
 MARGIN = 0.03  # between the picture's border and the shape that comes nearest to it
@@ -53,9 +64,14 @@ MOST_SHAPES = len(OUTLINES)
 @dataclass(frozen=True, kw_only=True)
 class ShapesOptions(ClipOptions):
     shapes: int = 3
+    # In shorter sides of the picture a second. None is as suits the clip's length; 0 stands still. A straight path ends
+    # where its room does, so a fast shape may get no farther than that.
+    speed: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.speed is not None:
+            check_speed(self.speed)
         if not 1 <= self.shapes <= MOST_SHAPES:
             raise ValueError(f"shapes is {self.shapes}. A scene holds 1 to {MOST_SHAPES}, each of another kind.")
 
@@ -66,17 +82,21 @@ class Path:
 
     name: str
     across: float = 0.5  # where a straight path runs, a bounce hops or a swing hangs, seen across its direction
-    laps: int = 1  # a straight path is gone once, whatever this says
-    start: float = 0.0  # the share of a lap already gone in the first frame
+    laps: float = 1  # a straight path is gone once, whatever this says
+    start: float = 0.0  # the share of a lap already gone in the first frame; of a still one, where it stands
+    span: float = 1.0  # the share of its room that a straight path goes
+    begin: float = 0.0  # and the share that it leaves behind itself
 
     def at(self, time: float) -> tuple[float, float]:
         """The place (x, y) at a time from 0, the clip's first frame, to 1, the frame after its last."""
         turn = 2 * math.pi * (self.laps * time + self.start)
+        gone = self.begin + self.span * time
         return {
-            "right": (time, self.across),
-            "left": (1 - time, self.across),
-            "up": (self.across, 1 - time),
-            "down": (self.across, time),
+            STILL: (self.start, self.across),
+            "right": (gone, self.across),
+            "left": (1 - gone, self.across),
+            "up": (self.across, 1 - gone),
+            "down": (self.across, gone),
             "circle": (0.5 + 0.5 * math.cos(turn), 0.5 + 0.5 * math.sin(turn)),
             "swing": (0.5 + 0.5 * math.sin(turn), self.across),
             "bounce": (self.across, 1 - abs(math.sin(turn))),
@@ -98,7 +118,7 @@ class Shape:
 
     @property
     def name(self) -> str:
-        return f"{'an' if self.color[0] in 'aeiou' else 'a'} {self.color} {self.kind}"
+        return with_article(f"{self.color} {self.kind}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +128,35 @@ class Scene:
 
     @property
     def caption(self) -> str:
-        moves = [f"{shape.name} {PATHS[shape.path.name]}" for shape in self.shapes]
-        told = " and ".join(filter(None, [", ".join(moves[:-1]), moves[-1]]))
-        return f"{told} over a {self.ground} ground"
+        return self._told([PATHS.get(shape.path.name, "stands still") for shape in self.shapes], "over")
+
+    def still_caption(self, options: ShapesOptions, frame: int = 0) -> str:
+        """What a single frame shows: "a red circle at the top left on a blue ground"."""
+        return self._told([place_name(_standing(shape, options, frame).center, options) for shape in self.shapes], "on")
+
+    def _told(self, what: list[str], preposition: str) -> str:
+        each = [f"{shape.name} {words}" for shape, words in zip(self.shapes, what, strict=True)]
+        told = " and ".join(filter(None, [", ".join(each[:-1]), each[-1]]))
+        return f"{told} {preposition} a {self.ground} ground"
+
+
+@dataclass(frozen=True)
+class ShapesTruth:
+    scene: Scene
+    positions: Tensor  # (f s d) centres in pixels
+    pixels_per_frame: float  # how far a shape moves from one frame to the next, on average
+    still_captions: tuple[str, ...]  # (f)
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "ground": self.scene.ground,
+            "shapes": [
+                {"kind": shape.kind, "color": shape.color, "path": shape.path.name} for shape in self.scene.shapes
+            ],
+            "positions": self.positions.tolist(),
+            "pixels_per_frame": self.pixels_per_frame,
+            "still_captions": list(self.still_captions),
+        }
 
 
 @dataclass(frozen=True)
@@ -118,6 +164,14 @@ class ShapesClip:
     scene: Scene
     options: ShapesOptions
     images: Tensor  # (f h w c) in 0..1
+
+    @property
+    def caption(self) -> str:
+        return self.scene.caption
+
+    @cached_property
+    def truth(self) -> ShapesTruth:
+        return truth_of(self.scene, self.options)
 
     @property
     def positions(self) -> Tensor:
@@ -140,7 +194,7 @@ def compose(options: ShapesOptions = ShapesOptions()) -> Scene:
         range(options.shapes), options.shapes
     )  # apart, so that shapes meet but seldom hide each other
     laps = max(1, round(options.seconds / LAP_SECONDS))
-    return Scene(
+    scene = Scene(
         ground=ground,
         shapes=tuple(
             Shape(
@@ -157,6 +211,52 @@ def compose(options: ShapesOptions = ShapesOptions()) -> Scene:
             )
             for kind, color, path, lane in zip(kinds, colors, paths, lanes, strict=True)
         ),
+    )
+    if options.speed is None:
+        return scene
+    if options.speed == 0:
+        return replace(scene, shapes=_at_places(scene.shapes, chance))
+    return replace(scene, shapes=tuple(_at_speed(shape, options, chance) for shape in scene.shapes))
+
+
+def _at_places(shapes: tuple[Shape, ...], chance: Chance) -> tuple[Shape, ...]:
+    """The shapes without their ways, each at another place that has a name."""
+    corners = chance.some_of([(column / 2, row / 2) for row in range(3) for column in range(3)], len(shapes))
+    places = [tuple(min(1, max(0, share + chance.between(-JITTER, JITTER))) for share in place) for place in corners]
+    return tuple(
+        replace(shape, path=Path(name=STILL, start=x, across=y), spins=0)
+        for shape, (x, y) in zip(shapes, places, strict=True)
+    )
+
+
+def _at_speed(shape: Shape, options: ShapesOptions, chance: Chance) -> Shape:
+    """The shape on the same path, as fast as the options say; it does not spin, so that its speed is its motion."""
+    assert options.speed is not None
+    edge, shorter = _edge(shape, options), min(options.width, options.height)
+    across, down = options.width - 2 * edge, options.height - 2 * edge
+    distance = options.speed * shorter * options.seconds
+    path = shape.path
+    if path.name in STRAIGHT:
+        span = min(1, distance / (across if path.name in ("right", "left") else down))
+        return replace(shape, path=replace(path, span=span, begin=chance.between(0, 1 - span)), spins=0)
+    length = {"circle": math.pi * math.hypot(across, down) / math.sqrt(2), "swing": 2 * across, "bounce": 4 * down}
+    return replace(shape, path=replace(path, laps=distance / length[path.name]), spins=0)
+
+
+def place_name(place: tuple[float, float], options: ClipOptions) -> str:
+    """What people call a place (x, y) in pixels, in a picture."""
+    row, column = min(2, int(3 * place[1] / options.height)), min(2, int(3 * place[0] / options.width))
+    return PLACES[row][column]
+
+
+def truth_of(scene: Scene, options: ShapesOptions) -> ShapesTruth:
+    centers = positions(scene, options)
+    steps = centers.diff(dim=0).norm(dim=-1)
+    return ShapesTruth(
+        scene=scene,
+        positions=centers,
+        pixels_per_frame=steps.mean().item() if steps.numel() else 0.0,
+        still_captions=tuple(scene.still_caption(options, frame) for frame in range(options.frames)),
     )
 
 
@@ -227,12 +327,18 @@ def _standing(shape: Shape, options: ShapesOptions, frame: int) -> _Standing:
     reach = shape.reach * shorter
     time = frame / options.frames
     x, y = shape.path.at(time)
-    edge = reach + max(1, MARGIN * shorter)  # a pixel that an edge crosses is still in the picture
+    edge = _edge(shape, options)
     center = (edge + x * (options.width - 2 * edge), edge + y * (options.height - 2 * edge))
     upright = -math.pi / 2  # an outline's first point lies to the right; upright it lies at the top
     if shape.kind == "square":
         upright += math.pi / 4
     return _Standing(center, OUTLINES[shape.kind], reach, upright + 2 * math.pi * shape.spins * time)
+
+
+def _edge(shape: Shape, options: ShapesOptions) -> float:
+    """How near to the picture's border, in pixels, the shape's centre comes."""
+    shorter = min(options.width, options.height)
+    return shape.reach * shorter + max(1, MARGIN * shorter)  # a pixel that an edge crosses is still in the picture
 
 
 def _draw(picture: Tensor, shape: Shape, standing: _Standing, options: ShapesOptions) -> None:

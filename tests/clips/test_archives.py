@@ -10,7 +10,7 @@ from PIL import Image
 
 from zoetrope.clips import archives
 from zoetrope.clips.archives import unzip_footage, zip_footage
-from zoetrope.clips.footage import MANIFEST, FootageError, read_footage, write_manifest
+from zoetrope.clips.footage import MANIFEST, Footage, FootageError, read_footage, write_manifest
 from zoetrope.media.errors import MediaError
 
 
@@ -93,6 +93,13 @@ def test_frames_may_lie_in_the_root_itself(tmp_path):
     path = zip_footage(read_footage(tmp_path / "one")[0], tmp_path / "one.zip")
 
     assert zipfile.ZipFile(path).namelist() == ["finetuning/a.png"]
+
+
+def test_footage_without_clips_is_refused(tmp_path):
+    with pytest.raises(FootageError, match="no clip"):
+        zip_footage(Footage(tmp_path, ()), tmp_path / "new.zip")
+
+    assert not (tmp_path / "new.zip").exists()
 
 
 def test_a_zip_that_is_given_up_leaves_the_old_one(root, tmp_path):

@@ -1,4 +1,5 @@
 import pytest
+from PIL import Image
 
 from zoetrope.clips.captions import (
     LARGEST_CAPTION_BYTES,
@@ -6,13 +7,14 @@ from zoetrope.clips.captions import (
     caption_files,
     captioned,
     current_caption,
+    load_footage,
     picture_captions,
     read_caption_file,
     read_captions,
     write_captions,
     write_picture_captions,
 )
-from zoetrope.clips.footage import Clip, Footage, FootageError
+from zoetrope.clips.footage import Clip, Footage, FootageError, update_manifest
 from zoetrope.clips.naming import words_of
 
 
@@ -232,3 +234,57 @@ def test_a_template_that_cannot_be_filled_in_is_refused_at_once(template):
 def test_an_empty_template_is_refused():
     with pytest.raises(FootageError, match="empty"):
         Template("  ")
+
+
+def put_pictures(folder, count=2):
+    folder.mkdir(parents=True)
+    for number in range(count):
+        Image.new("RGB", (8, 6)).save(folder / f"{number}.png")
+
+
+def test_a_folder_as_people_have_it_is_loaded_with_its_captions(tmp_path):
+    for name in ("beside", "within", "each", "differ", "half", "none"):
+        put_pictures(tmp_path / name)
+    (tmp_path / "beside.txt").write_text("a man\nwalks")
+    (tmp_path / "within" / "caption.txt").write_text("a dog")
+    for place in (0, 1):
+        (tmp_path / "each" / f"{place}.txt").write_text("a ball")
+        (tmp_path / "differ" / f"{place}.txt").write_text(f"ball {place}")
+    (tmp_path / "half" / "0.txt").write_text("a cat")
+
+    footage, notes = load_footage(tmp_path)
+
+    captions = {clip.name: clip.caption for clip in footage.clips}
+    assert captions == {
+        "beside": "a man walks",
+        "within": "a dog",
+        "each": "a ball",
+        "differ": "",
+        "half": "",
+        "none": "",
+    }
+    assert notes == []
+
+
+def test_a_file_comes_before_the_manifest_and_the_manifest_before_what_the_pictures_say(tmp_path):
+    put_pictures(tmp_path / "clip")
+    footage, _ = load_footage(tmp_path)
+    update_manifest(footage.with_clips([Clip(name="clip", frames=("0.png", "1.png"), caption="manifest")]), "caption")
+    for place in (0, 1):
+        (tmp_path / "clip" / f"{place}.txt").write_text("pictures")
+
+    assert load_footage(tmp_path)[0].clips[0].caption == "manifest"
+    (tmp_path / "clip.txt").write_text("file")
+    assert load_footage(tmp_path)[0].clips[0].caption == "file"
+
+
+def test_a_caption_that_cannot_be_read_is_told_and_the_clip_is_there(tmp_path):
+    put_pictures(tmp_path / "bad")
+    put_pictures(tmp_path / "good")
+    (tmp_path / "bad.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "good.txt").write_text("good")
+
+    footage, (note,) = load_footage(tmp_path)
+
+    assert [clip.caption for clip in footage.clips] == ["", "good"]
+    assert "cannot be read: bad. The first:" in note and "UTF-8" in note

@@ -1,5 +1,6 @@
 import os
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,10 +16,11 @@ from zoetrope.clips.choosing import (
     find_actions,
     groups_on_two_sides,
     missing_classes,
+    notes_on_split,
     others_in,
     split_footage,
 )
-from zoetrope.clips.footage import SPLITS, Clip, Footage, FootageError
+from zoetrope.clips.footage import SPLITS, Clip, Footage, FootageError, write_manifest
 from zoetrope.clips.naming import class_of, group_of
 
 # K videos of each class
@@ -145,6 +147,15 @@ def test_copying_goes_on_where_it_was_given_up(source, tmp_path):
     assert len(half) == 2
 
     assert len(copy_videos(chosen, tmp_path / "out")) == len(chosen) - 2
+
+
+def test_a_video_that_cannot_be_read_is_told(source, tmp_path):
+    chosen, _ = choose_per_class(find_actions(source, tmp_path / "out")[0], 1)
+    chosen[1].path.unlink()
+    chosen[1].path.symlink_to("nowhere.avi")
+
+    with pytest.raises(FootageError, match=f"{chosen[1].path.name} cannot be copied"):
+        copy_videos(chosen, tmp_path / "out")
 
 
 def test_a_video_that_changed_is_copied_again(source, tmp_path):
@@ -427,3 +438,24 @@ def test_small_classes_come_as_near_to_the_ratios_as_their_groups_allow():
     for seed in range(20):
         counts = Counter(clip.split for clip in split_footage(footage, SplitOptions(seed=seed)).clips)
         assert counts == {"train": 3, "validation": 1, "test": 1}
+
+
+def test_a_group_that_another_clip_of_the_manifest_puts_on_a_second_side_is_told(tmp_path):
+    here, there = clips_of(("Run", 1, 2))
+    footage = Footage(tmp_path, (replace(here, split="train"),))
+    write_manifest(Footage(tmp_path, (*footage.clips, replace(there, split="test"))))
+    told = "Clips of one group or video are in more than one split"
+
+    assert any(told in note for note in notes_on_split(footage, SplitOptions()))
+    assert not any(told in note for note in notes_on_split(footage, SplitOptions(by="clip")))
+    write_manifest(Footage(tmp_path, (*footage.clips, replace(there, split="train"))))
+    assert not any(told in note for note in notes_on_split(footage, SplitOptions()))
+
+
+def test_a_split_that_gets_no_clip_at_all_is_told_also_without_classes():
+    footage = split_footage(Footage("nowhere", (Clip(name="a", frames=("1.png",)),)))
+
+    assert [note.split(":")[0] for note in missing_classes(footage, SplitOptions())] == [
+        "No clip is left for validation",
+        "No clip is left for test",
+    ]

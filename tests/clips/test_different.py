@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from zoetrope.clips.different import MostDifferent, OnePerScene, brightness, mos
 from zoetrope.media import reading
 from zoetrope.media.errors import MediaError
 from zoetrope.media.reading import decoded_frames, probe, upright
+from zoetrope.media.writing import VideoOptions, write_video
 
 
 @pytest.fixture
@@ -164,3 +166,54 @@ def test_looking_can_be_cancelled(put_clip):
 def test_settings_without_a_meaning_are_refused(rule, settings, sentence):
     with pytest.raises(MediaError, match=sentence):
         rule(**settings)
+
+
+def ground(seed, width=160):
+    """A picture (96 width 3) of soft blobs, as places are: neighbours alike, far parts not."""
+    few = np.random.default_rng(seed).integers(0, 256, (3, width // 40, 3), np.uint8)
+    return cv2.resize(few, (width, 96), interpolation=cv2.INTER_CUBIC)
+
+
+def cut_to_another_place():
+    return [ground(1)] * 20 + [ground(2)] * 20
+
+
+def a_fast_pan_then_a_cut():
+    wide = ground(3, 400)
+    return [wide[:, 8 * n : 8 * n + 160] for n in range(30)] + [ground(4)] * 20
+
+
+def a_flash():
+    return [ground(5)] * 15 + [np.full((96, 160, 3), 255, np.uint8)] + [ground(5)] * 15
+
+
+def a_dissolve():
+    parts = np.linspace(0, 1, 20)
+    return [ground(6)] * 15 + [cv2.addWeighted(ground(6), 1 - p, ground(7), p, 0) for p in parts] + [ground(7)] * 15
+
+
+def noise_of_a_dark_camera():
+    random = np.random.default_rng(8)
+    return [random.integers(0, 40, (96, 160, 3), np.uint8) for _ in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "every", "starts"),
+    [
+        (cut_to_another_place, 1, [0, 20]),
+        (cut_to_another_place, 5, [0, 4]),
+        (a_fast_pan_then_a_cut, 1, [0, 30]),
+        (a_flash, 1, [0]),
+        (a_flash, 5, [0]),
+        (a_dissolve, 1, [0]),
+        (noise_of_a_dark_camera, 1, [0]),
+        (noise_of_a_dark_camera, 5, [0]),
+    ],
+)
+def test_a_scene_ends_at_a_cut_and_not_at_a_pan_a_flash_a_dissolve_or_noise(pictures, every, starts, tmp_path):
+    path, frames = tmp_path / "clip.mp4", pictures()[::every]
+    write_video(path, frames, 25, VideoOptions(crf=10))
+
+    found = scene_frames(path, probe(path), range(len(frames)), OnePerScene(shortest_seconds=0, take="first"))
+
+    assert found == starts

@@ -1,4 +1,8 @@
 import json
+import os
+import shutil
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +18,8 @@ from zoetrope.clips.footage import (
     natural_order,
     picture_size,
     read_footage,
+    read_manifest,
+    update_manifest,
     write_manifest,
 )
 from zoetrope.media.pictures import read_picture
@@ -316,3 +322,121 @@ def test_captions_beside_clips_and_pictures_and_in_clips_are_not_stray(root):
         (root / name).write_text("a caption")
 
     assert read_footage(root)[1] == []
+
+
+LINKS = {"circle.png": "circle.png", "nothing.png": "nowhere.png"}
+
+
+@pytest.mark.parametrize("with_manifest", [False, True])
+@pytest.mark.parametrize("link", LINKS)
+def test_links_to_nothing_and_in_a_circle_stop_nobody(link, with_manifest, root):
+    if with_manifest:
+        write_manifest(Footage(root, (CLIP,)))
+    (root / "walk" / link).symlink_to(LINKS[link])
+    (root / "folder").symlink_to("folder")
+
+    footage, notes = read_footage(root)
+
+    assert footage.clip("walk").frames == CLIP.frames
+    assert with_manifest or f"folder, walk/{link}" in notes[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
+@pytest.mark.parametrize("with_manifest", [False, True])
+def test_a_pipe_is_not_waited_for(with_manifest, root):
+    os.mkfifo(root / "walk" / "walk_frame_3.png")
+    if with_manifest:
+        write_manifest(Footage(root, (replace(CLIP, frames=("walk_frame_1.png", "walk_frame_3.png"), indices=()),)))
+
+    footage, notes = read_footage(root)
+
+    assert "walk_frame_3.png" not in footage.clip("walk").frames
+    assert "neither files nor folders: walk/walk_frame_3.png" in notes[0] or "missing" in notes[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_no_manifest_may_hold_are_left_out_so_that_what_is_written_can_be_read(root):
+    for name in (b"walk/\xff.png", b"walk/a\nb.png", b"walk/a\\b.png", b"bad\\dir/1.png"):
+        path = root / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(root / "walk" / "walk_frame_1.png", path)
+
+    footage, (note,) = read_footage(root)
+    write_manifest(footage)
+
+    assert footage.clip("walk").frames == CLIP.frames
+    assert "walk/a?b.png" in note and "bad\\dir" in note and note.isprintable()
+    assert read_footage(root)[0] == footage
+
+
+def test_a_clip_without_frames_is_told_and_left_out(root):
+    (root / MANIFEST).write_text('{"name": "walk", "frames": []}\n{"name": "run", "frames": ["run_frame_1.png"]}\n')
+
+    footage, notes = read_footage(root)
+
+    assert [clip.name for clip in footage.clips] == ["run"]
+    assert notes == ["Left out, because the manifest names no frames of these clips: walk."]
+
+
+def test_an_update_keeps_clips_frames_and_fields_that_are_not_in_the_footage(root):
+    other = '{"name": "gone", "frames": ["1.png"], "split": "test", "stars": 5}'
+    write_manifest(Footage(root, (CLIP,)))
+    with (root / MANIFEST).open("a") as manifest:
+        manifest.write(f"{other}\n")
+    (root / "walk" / "walk_frame_2.png").unlink()
+
+    footage, _ = read_footage(root)
+    update_manifest(footage.with_clips(replace(clip, split="validation") for clip in footage.clips), "split")
+
+    walk, gone = read_manifest(root)
+    assert walk == replace(CLIP, split="validation")
+    assert (gone.frames, gone.split, json.loads(gone.other)) == (("1.png",), "test", {"stars": 5})
+
+
+def test_an_update_that_changes_nothing_leaves_the_file_alone(root):
+    path = write_manifest(Footage(root, (CLIP,)))
+    os.utime(path, (0, 0))
+
+    update_manifest(Footage(root, (CLIP,)), "split", "motion")
+
+    assert path.stat().st_mtime == 0
+
+
+def test_a_folders_first_manifest_names_all_its_clips(root):
+    footage, _ = read_footage(root)
+
+    update_manifest(footage.with_clips([replace(footage.clip("walk"), split="train")]), "split")
+
+    assert [(clip.name, clip.split) for clip in read_footage(root)[0].clips] == [("run", ""), ("walk", "train")]
+
+
+@pytest.mark.parametrize("with_manifest", [False, True])
+def test_a_folder_that_may_not_be_opened_is_told(with_manifest, root, monkeypatch):
+    """The tests may run as a user to whom nothing is closed."""
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("run"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    if with_manifest:
+        write_manifest(read_footage(root)[0])
+    monkeypatch.setattr(os, "scandir", closed)
+
+    footage, notes = read_footage(root)
+
+    assert [clip.name for clip in footage.clips] == ["walk"]
+    assert notes[0] == "Left out, because this user may not open these folders, or they are gone: run."
+
+
+def test_an_update_writes_its_own_facts_alone(root):
+    """As when a report and a split of the same footage are saved, one after the other."""
+    write_manifest(Footage(root, (replace(CLIP, split="", motion=None, caption="old"),)))
+    footage, _ = read_footage(root)
+
+    update_manifest(footage.with_clips(replace(clip, split="test", caption="new") for clip in footage.clips), "split")
+    update_manifest(footage.with_clips(replace(clip, motion=0.5) for clip in footage.clips), "motion")
+
+    (clip,) = read_manifest(root)
+    assert (clip.split, clip.motion, clip.caption) == ("test", 0.5, "old")

@@ -268,3 +268,20 @@ def test_buckets_differ_in_brightness_too():
 
     assert all(later > earlier - 0.5 for earlier, later in pairwise(levels))  # whole numbers of colours round a little
     assert levels[-1] - levels[0] > 150
+
+
+def test_groups_on_two_sides_are_told():
+    one, other = (made_up(f"v_Run_g01_c0{number}", split=split) for number, split in ((1, "train"), (2, "test")))
+
+    assert any("more than one split" in sentence for sentence in report_of(*healthy(20), one, other).advice())
+    assert not any("more than one split" in sentence for sentence in report_of(*healthy(20), one).advice())
+
+
+def test_one_video_under_two_names_is_told():
+    twins = [made_up(name, sha256="ab", indices=(0, 9)) for name in ("walk", "walk_mp4")]
+    other = made_up("walk_later", sha256="ab", indices=(90, 99))
+
+    (sentence,) = report_of(*healthy(20), *twins, other).advice()
+
+    assert "more than once: walk = walk_mp4." in sentence
+    assert report_of(*healthy(20), twins[0], other).advice() == []

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,3 +100,29 @@ def test_names_are_safe_and_different_and_the_order_does_not_matter(videos, keep
         for part in name.split("/"):
             assert frame_name(part.replace("{", "").replace("}", "") or "x", 0)
             assert len(part.encode()) <= 200
+
+
+def test_names_that_macos_takes_for_one_are_told_apart():
+    names = clip_names(["caf\u00e9.mp4", "cafe\u0301.avi"])
+
+    assert list(names.values()) == ["caf\u00e9_mp4", "cafe\u0301_avi"]
+
+
+def test_a_folder_that_may_not_be_opened_is_told_and_not_passed_over(tmp_path, monkeypatch):
+    """The tests may run as a user to whom nothing is closed."""
+    put(tmp_path, "open/1.mp4", "closed/2.mp4", "lost+found/3.mp4")
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith(("closed", "lost+found")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+
+    with pytest.raises(FootageError, match="closed cannot be opened: Permission denied"):
+        find_videos(tmp_path, tmp_path / "out")
+    assert [video.below for video in find_videos(tmp_path / "open", tmp_path / "out")] == ["1.mp4"]
+    monkeypatch.setattr(os, "scandir", scandir)
+    (tmp_path / "closed" / "2.mp4").unlink()
+    assert [video.below for video in find_videos(tmp_path, tmp_path / "out")] == ["open/1.mp4"]

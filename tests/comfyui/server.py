@@ -26,10 +26,11 @@ class ServerFailed(AssertionError):
 
 @dataclass(frozen=True)
 class Ran:
-    """What a prompt came to: what its nodes show, and the messages of those that failed."""
+    """What a prompt came to: what its nodes show, the messages of those that failed, and which had nothing to do."""
 
     outputs: dict[str, dict[str, Any]]
     errors: list[str]
+    cached: set[str]
 
 
 # No test reaches the network, the checkout is left as clean as it was, and on a busy machine torch with one thread is
@@ -139,8 +140,12 @@ class ComfyServer:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if entry := self.get(f"/history/{queued['prompt_id']}").get(queued["prompt_id"]):
-                messages = [told for kind, told in entry["status"]["messages"] if kind == "execution_error"]
-                return Ran(entry["outputs"], [told["exception_message"] for told in messages])
+                messages = entry["status"]["messages"]
+                return Ran(
+                    entry["outputs"],
+                    errors=[told["exception_message"] for kind, told in messages if kind == "execution_error"],
+                    cached={node for kind, told in messages if kind == "execution_cached" for node in told["nodes"]},
+                )
             time.sleep(0.05)
         raise ServerFailed(f"The prompt did not end within {seconds} s.\n{self.log()}")
 

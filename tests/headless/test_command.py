@@ -62,7 +62,7 @@ def test_inputs_are_set_by_number_and_by_title(workflow, capsys):
     ("arguments", "sentence"),
     [
         (["run", "no.json"], "no.json does not exist"),
-        (["run", "no_such_workflow"], "no_such_workflow does not exist"),
+        (["run", "no_such_workflow"], "'no_such_workflow' is neither a file"),
         (["run"], "No workflow is given"),
         (["run", "workflow.json", "--set", "frames=3"], "not of the form NODE.INPUT=VALUE"),
         (["run", "workflow.json", "--set", "9.frames=3"], "the workflow has no node 9"),
@@ -116,6 +116,11 @@ def test_a_file_goes_before_a_shipped_workflow_of_its_name(monkeypatch, tmp_path
     (tmp_path / "wave").touch()
 
     assert str(command.find_workflow("wave")) == "wave"
+
+
+def test_a_name_that_nothing_has_is_told_with_the_names_that_ship():
+    with pytest.raises(ValueError, match="'wave' is neither a file nor one of the workflows that ship: .*video_to_gif"):
+        command.find_workflow("wave")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])

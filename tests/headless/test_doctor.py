@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import shutil
 from collections import namedtuple
 from importlib import metadata
 from pathlib import Path
@@ -273,6 +274,33 @@ def test_links_that_lead_round_in_a_circle_do_not_hang(here):
     (here / "models" / "loras" / "again").symlink_to(here / "models")
 
     assert "none in" in found("Models")["your models"].found
+
+
+def test_checkpoints_of_svd_are_told_for_what_they_are(here, tiny_checkpoint):
+    checkpoints = here / "models" / "checkpoints"
+    (checkpoints / "video").mkdir(parents=True)
+    shutil.copy(tiny_checkpoint("svd"), checkpoints / "video" / "svd_xt.safetensors")
+    shutil.copy(tiny_checkpoint("sv3d_p"), checkpoints / "sv3d_p.safetensors")
+    (checkpoints / "sv3d_u.safetensors").write_text("<!DOCTYPE html><html>")
+    (checkpoints / "anime.safetensors").write_text("<!DOCTYPE html><html>")
+
+    told = [finding for finding in doctor.models_found(here / "models") if finding.name == "SVD"]
+
+    assert [finding.found for finding in told] == [
+        "checkpoints/sv3d_p.safetensors: sv3d_p, 21 frames, image decoder, float16",
+        "sv3d_u.safetensors cannot be used",
+        "checkpoints/video/svd_xt.safetensors: svd_xt, 25 frames, temporal decoder, float16",
+    ]
+    assert "web page" in told[1].advice
+
+
+def test_where_there_is_no_checkpoint_of_svd_it_is_told_where_to_get_one(here):
+    (here / "models" / "checkpoints").mkdir(parents=True)
+
+    finding = found("Models")["SVD"]
+
+    assert finding.status == "note"
+    assert "huggingface.co/stabilityai/stable-video-diffusion-img2vid-xt" in finding.advice
 
 
 def test_a_models_folder_that_is_not_there_is_noted(here):

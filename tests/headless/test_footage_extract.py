@@ -104,7 +104,7 @@ def test_a_broken_video_is_told_at_the_end_and_by_the_exit_code(folder, capsys):
     assert main(["footage", "extract", "videos", "--out", "frames"]) == 2
 
     told = capsys.readouterr()
-    assert told.out == "frames: 3 frames of 1 video, 1 could not be read.\n"
+    assert told.out == "frames: 3 frames of 1 video, 1 gave no frames.\n"
     assert told.err.splitlines()[-1].startswith("bad.mp4: bad.mp4 is not a video")
 
 

@@ -5,8 +5,9 @@ import sys
 import pytest
 from PIL import Image
 
-from zoetrope.clips.footage import MANIFEST, read_footage
+from zoetrope.clips.footage import MANIFEST, read_footage, read_manifest
 from zoetrope.headless.command import main
+from zoetrope.headless.footage import SUBCOMMANDS
 
 
 @pytest.fixture
@@ -42,6 +43,14 @@ def test_each_command_teaches_what_it_does(name, capsys):
     printed = capsys.readouterr().out
     assert end.value.code == 0
     assert f"  zoetrope footage {name} " in printed
+
+
+def test_the_help_of_all_of_them_shows_each_at_work(capsys):
+    with pytest.raises(SystemExit):
+        run("--help")
+
+    printed = capsys.readouterr().out
+    assert [name for name in SUBCOMMANDS if f"  zoetrope footage {name} " not in printed] == []
 
 
 def test_videos_are_listed_and_then_copied(videos, tmp_path, capsys):
@@ -128,6 +137,16 @@ def test_pairs_keep_to_scenes_unless_told_otherwise(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("11 pairs of 1 clip, 0 cuts")
 
 
+def test_a_folder_that_is_taken_is_told_before_every_frame_is_looked_at(root, tmp_path, capsys):
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "mine.txt").write_text("mine")
+
+    assert run("pairs", root, "--out", tmp_path / "pairs", "--step", 1) == 2
+
+    told = capsys.readouterr().err
+    assert "not an empty folder" in told and "Looking for cuts" not in told
+
+
 def test_captions_come_from_names_and_stay(root, capsys):
     clip = "YoYo/v_YoYo_g01_c01"
     (root / f"{clip}.txt").write_text("by hand")
@@ -186,3 +205,28 @@ def test_a_set_goes_into_a_zip_and_comes_back(root, tmp_path, capsys):
     assert read_footage(tmp_path / "again")[0].clips == read_footage(root)[0].clips
     assert run("unzip", tmp_path / "finetuning.zip", "--out", tmp_path / "again") == 2
     assert "not an empty folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["split"], ["caption", "--from-names"], ["report", "--write"]], ids=lambda c: c[0])
+def test_what_is_missing_just_now_stays_in_the_manifest(root, tmp_path, command):
+    run("split", root)
+    before = read_manifest(root)
+    (root / "YoYo" / "v_YoYo_g01_c01").rename(tmp_path / "elsewhere")
+    lost = root / "YoYo" / "v_YoYo_g02_c01" / "v_YoYo_g02_c01_frame_2.png"
+    lost.unlink()
+
+    assert run(command[0], root, *command[1:]) == 0
+
+    after = read_manifest(root)
+    assert [(clip.name, clip.frames) for clip in after] == [(clip.name, clip.frames) for clip in before]
+    assert after[0] == before[0]
+    if command[0] != "split":
+        assert after[1] != before[1], "what is there was written"
+
+
+def test_captions_beside_clips_are_written_with_the_split(root):
+    (root / "YoYo" / "v_YoYo_g01_c01.txt").write_bytes("\ufeffa man\r\nthrows a yo-yo\r\n".encode())
+
+    run("split", root)
+
+    assert read_manifest(root)[0].caption == "a man throws a yo-yo"

@@ -15,6 +15,9 @@ from zoetrope.headless.runner import run_workflow
 from zoetrope.headless.workflow import load_workflow
 from zoetrope.media.reading import load_frames, probe
 from zoetrope.media.sound import read_sound
+from zoetrope.models.released import RELEASED
+
+from ..small_models import SIDE, made_small, put_models
 
 WORKFLOWS = shipped_workflows()
 SMALL = {"Toy World Clip.width": 64, "Toy World Clip.height": 36}
@@ -53,17 +56,37 @@ def ticks_in(path):
     return [round(float(start), 2) for start in loud[np.diff(loud, prepend=-1) > 0.5]]
 
 
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Tiny models under the names of the released ones, which the workflows ask for."""
+    return put_models(tmp_path_factory.mktemp("models"))
+
+
 def test_every_workflow_ships_in_both_formats():
     assert {"video_to_gif", "video_to_frames_folder", "video_to_frames_to_video", "square_to_wide"} <= WORKFLOWS.keys()
     api = WORKFLOWS["video_to_gif"].parent / "api"
     assert {path.stem for path in api.glob("*.json")} == set(WORKFLOWS)
 
 
-ONE_VIDEO = "ZoetropeToyWorldClip"
-
-
 def kinds(graph):
     return {node["type"] for node in graph["nodes"]}
+
+
+def loaders_of(graph):
+    """The loader of core's that stands beside what makes the input, for who brings their own."""
+    if "ZoetropeToyWorldVideos" in kinds(graph):
+        return []  # a graph of many files takes the name of a folder
+    return ["LoadImage"] if "ZoetropeLoadSVD" in kinds(graph) else ["LoadVideo"]
+
+
+def words_of_the_swap(graph):
+    """What a note has to name so that somebody can put their own in."""
+    if "ZoetropeLoadPictures" in kinds(graph):
+        return ("Toy World Videos", "Footage From Videos", "folder", "Load Pictures")
+    if "ZoetropeToyWorldVideos" in kinds(graph):
+        return ("Toy World Videos", "Footage From Videos", "folder", "Load Footage")
+    loader = "Load Image" if "ZoetropeLoadSVD" in kinds(graph) else "Load Video"
+    return (loader, "Toy World Clip", "Ctrl+B", "Extract Frames")
 
 
 @every_workflow
@@ -79,8 +102,7 @@ def test_no_node_needs_a_file_that_a_user_lacks(path):
     graph = json.loads(path.read_text(encoding="utf-8"))
     loaders = [node for node in graph["nodes"] if node["type"].startswith("Load")]
 
-    # A graph of one video has its loader beside the toy clip; one of a folder of videos takes the folder's name.
-    assert [node["type"] for node in loaders] == (["LoadVideo"] if ONE_VIDEO in kinds(graph) else [])
+    assert [node["type"] for node in loaders] == loaders_of(graph)
     assert all(
         node["mode"] == 4 and not node.get("widgets_values") and not node["outputs"][0]["links"] for node in loaders
     )
@@ -109,10 +131,22 @@ def test_a_note_explains_the_graph_and_the_swap(path):
     notes = " ".join(node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote")
 
     assert len(graph["groups"]) >= 3
-    of_one = ("Load Video", "Toy World Clip", "Ctrl+B", "Extract Frames")
-    of_many = ("Toy World Videos", "Footage From Videos", "folder", "Load Footage")
-    for word in of_one if ONE_VIDEO in kinds(graph) else of_many:
-        assert word in notes
+    assert [word for word in words_of_the_swap(graph) if word not in notes] == []
+
+
+@every_workflow
+def test_a_model_that_is_missing_can_be_fetched_by_the_frontend(path):
+    """ComfyUI offers what the loader's properties name; they are the file in the widget, at its public address."""
+    graph = json.loads(path.read_text(encoding="utf-8"))
+    notes = " ".join(node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote")
+
+    for node in graph["nodes"]:
+        if node["type"] == "ZoetropeLoadSVD":
+            released = RELEASED[node["widgets_values"][0]]
+            assert node["properties"]["models"] == [
+                {"name": released.name, "url": released.address, "directory": "checkpoints"}
+            ]
+            assert released.name in notes and released.page in notes and f"{released.gigabytes:g} GB" in notes
 
 
 @every_workflow
@@ -185,3 +219,42 @@ def test_a_workflow_run_from_its_api_file_makes_the_same_pixels(tmp_path):
     assert [Path(file).read_bytes() for file in both[0] if file.suffix == ".gif"] == [
         Path(file).read_bytes() for file in both[1] if file.suffix == ".gif"
     ]
+
+
+def run_small(name, output, models):
+    """Run a workflow that needs a model with a tiny one; gives its files by their place in the output folder."""
+    prompt = json.loads((WORKFLOWS[name].parent / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    files = run_workflow(made_small(prompt), output=output, models=models).files
+    return {file.relative_to(output).as_posix(): probe(file) for file in files if file.suffix == ".mp4"}
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "frames", "rate"),
+    [
+        ("image_to_video", "zoetrope/svd_00001_.mp4", 3, 7),
+        ("long_video", "zoetrope/svd_chain_00001_.mp4", 7, 7),  # three segments of three, of which two share one
+        ("object_orbit", "zoetrope/orbit_00001_.mp4", 3, 10),
+        ("object_camera_path", "zoetrope/camera_path_00001_.mp4", 3, 10),
+    ],
+)
+def test_a_workflow_with_a_model_makes_its_video(name, file, frames, rate, tmp_path, models):
+    (made,) = run_small(name, tmp_path, models).items()
+
+    assert made[0] == file
+    assert (made[1].frames, made[1].timeline.rate, made[1].width, made[1].height) == (frames, rate, SIDE, SIDE)
+
+
+def test_images_to_videos_makes_a_video_of_each_picture_under_its_name(tmp_path, models):
+    made = run_small("images_to_videos", tmp_path, models)
+
+    assert len(made) == 3
+    assert all(name.startswith("clips/") and "_frame_" in name for name in made)
+    assert {facts.frames for facts in made.values()} == {3}
+
+
+def test_watermark_marks_a_clip_and_reads_the_mark(tmp_path):
+    result = run_workflow(WORKFLOWS["watermark"], output=tmp_path)
+
+    texts = [shown["text"] for shown in result.outputs.values() if "text" in shown]
+    assert [tuple(text) for text in texts] == [("made by AI",)]
+    assert probe(result.files[-1]).frames == 24

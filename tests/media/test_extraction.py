@@ -1,11 +1,13 @@
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 import torch
 
 from zoetrope.media.errors import MediaError
 from zoetrope.media.extraction import extract_from_clip, extract_from_file
+from zoetrope.media.reading import probe
 from zoetrope.media.selection import AtRate, EveryNth, FrameRange, Listed, SecondsRange, Spread
 
 RATE = 8000
@@ -16,7 +18,8 @@ def film(tmp_path_factory, write_clip):
     """Four seconds of pictures, and a sound whose value is the time."""
     ramp = np.linspace(0, 1, 4 * RATE, dtype=np.float32)
     path = tmp_path_factory.mktemp("film") / "film.mkv"
-    return write_clip(path, frames=96, rate=Fraction(24), sound=ramp, sample_rate=RATE, options={"g": "24"})
+    options = {"g": "24", "bf": "0"}  # frames lie in the order they are shown, so packets can be moved in time
+    return write_clip(path, frames=96, rate=Fraction(24), sound=ramp, sample_rate=RATE, options=options)
 
 
 def test_frames_come_with_the_rate_and_the_sound_of_their_span(film, played):
@@ -36,6 +39,36 @@ def test_a_trimmed_file_is_a_clip_of_its_own(film, played):
     assert taken.numbers == [0, 47]
     assert torch.equal(taken.images, torch.from_numpy(np.stack([truth[24], truth[71]])) / 255)
     assert taken.sound["waveform"][0, 0, 0].item() == pytest.approx(0.25, abs=0.03)
+
+
+def remuxed_later(film, path, seconds):
+    """The same packets, on a clock that shows `seconds` more, as in a recording that was cut out of a longer one."""
+    with av.open(str(film)) as source, av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as target:
+        streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.size:
+                shift = round(seconds / packet.time_base)
+                packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "ts"])
+def test_a_file_whose_clock_does_not_start_at_0_gives_the_same_frames_and_sound(film, played, suffix, tmp_path):
+    later = remuxed_later(film, tmp_path / f"later.{suffix}", 5)
+    shift = probe(later).start_seconds
+    assert shift >= 5, "or this test would hold without looking at the clock"
+
+    whole = extract_from_file(later, EveryNth(every=12), SecondsRange(start=1, end=3))
+    trimmed = extract_from_file(later, Listed(indices="0, -1"), start_seconds=float(shift) + 1, duration_seconds=2.0)
+
+    truth = played(film)
+    assert whole.numbers == [24, 36, 48, 60]
+    assert torch.equal(whole.images, torch.from_numpy(np.stack([truth[n] for n in whole.numbers])) / 255)
+    assert whole.sound["waveform"][0, 0, RATE].item() == pytest.approx(0.5, abs=0.03)
+    assert torch.equal(trimmed.images, torch.from_numpy(np.stack([truth[24], truth[71]])) / 255)
+    assert trimmed.sound["waveform"][0, 0, RATE].item() == pytest.approx(0.5, abs=0.03)
 
 
 def test_a_trim_that_holds_nothing_is_said(film):

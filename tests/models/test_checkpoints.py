@@ -36,6 +36,15 @@ def test_what_others_write_is_read(tmp_path):
     assert checkpoint.metadata == {"note": "hello"}
 
 
+@pytest.mark.parametrize("length", [0x7B, 0x5B, 0x207B, 0x7B20, 0x5B0A, 0x0280, 0x0580], ids=hex)
+def test_the_length_of_a_list_of_tensors_is_not_taken_for_the_beginning_of_another_format(length, tmp_path):
+    path = tmp_path / "model.safetensors"
+    header = b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'.ljust(length)
+    path.write_bytes(struct.pack("<Q", length) + header + b"\x07")
+
+    assert equal(read_all(open_checkpoint(path)), {"a": torch.tensor([7], dtype=torch.uint8)})
+
+
 def test_others_read_what_is_written(tmp_path):
     path = write_tensors(tmp_path / "model.safetensors", TENSORS, {"note": "hello"})
 
@@ -91,6 +100,7 @@ def test_nothing_is_left_of_a_file_that_could_not_be_written(tmp_path):
         (b"", "empty file"),
         (b"<!DOCTYPE html><html><head>", "is a web page"),
         (b"\n  <html lang=en>", "is a web page"),
+        (b"\xef\xbb\xbf<!-- saved --><html>", "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9559625980\n", "Git LFS pointer"),
         (b"PK\x03\x04" + bytes(99), "pickle file"),
         (b"\x80\x02}q\x00(X", "pickle file"),

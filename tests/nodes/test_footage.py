@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import zipfile
 
 import numpy as np
@@ -285,9 +286,13 @@ def test_videos_that_changed_and_footage_that_is_gone_run_again(here):
     told = {"videos": "", "folder": "set"}
     first = FootageFromVideos.fingerprint_inputs(**told)
     extract()
-    second = FootageFromVideos.fingerprint_inputs(**told)
+    assert FootageFromVideos.fingerprint_inputs(**told) == first, "what it has just made is no reason to run again"
+
     os.utime(here / "input/one.mp4", (1, 1))
+    second = FootageFromVideos.fingerprint_inputs(**told)
+    shutil.rmtree(here / "output/set")
     third = FootageFromVideos.fingerprint_inputs(**told)
+    extract()
 
     assert len({first, second, third}) == 3
     assert FootageFromVideos.fingerprint_inputs(**told) == third
@@ -422,3 +427,26 @@ def test_a_clip_of_several_sizes_is_no_batch_of_images(here):
 
     with pytest.raises(ValueError, match="frame_9.png of one is 20x20, and its first frame is 48x32"):
         FootageToFrames.execute(footage=read_footage(root)[0], clip={"clip": "number", "number": 0})
+
+
+# Captions in text files
+
+
+def test_captions_beside_clips_come_with_the_footage(here):
+    write_video(here / "input/one.mp4", frames(6), 12)
+    extract()
+    (here / "output/set/one.txt").write_text("a ball\nrolls", encoding="utf-8")
+
+    assert extract()[0].clips[0].caption == "a ball rolls"
+    loaded, notes = LoadFootage.execute(path="set [output]").args
+    assert (loaded.clips[0].caption, notes) == ("a ball rolls", "")
+    assert FootageToFrames.execute(footage=loaded, clip={"clip": "number", "number": 0})[2] == "a ball rolls"
+
+
+def test_a_caption_that_cannot_be_read_is_a_note(here):
+    write_video(here / "input/one.mp4", frames(6), 12)
+    extract()
+    (here / "output/set/one.txt").write_bytes(b"caf\xe9")
+
+    assert "The captions of these clips cannot be read: one." in extract()[2]
+    assert "The captions of these clips cannot be read: one." in LoadFootage.execute(path="set [output]")[1]

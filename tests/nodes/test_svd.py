@@ -7,8 +7,11 @@ import torch
 
 from zoetrope.host import work
 from zoetrope.models.svd import load_svd
+from zoetrope.models.tiny_decoder import load_tiny_decoder
 from zoetrope.nodes.svd import LoadSVD, SVDImageToVideo
 from zoetrope.pipelines.svd import SVDOptions, image_to_video
+
+from ..random_checkpoints import write_tensors
 
 SMALL = {"frames": 3, "steps": 2, "width": 64, "height": 64, "fps_id": 6, "motion_bucket_id": 127, "cond_aug": 0.02,
          "seed": 23, "decoding_t": 14, "guidance": {"guidance": "the model's own"}}  # fmt: skip
@@ -175,6 +178,38 @@ def test_progress_counts_the_steps_of_all_clips(model):
         SVDImageToVideo.execute(model=model, image=picture(count=2), **SMALL)
 
     assert told == [(done, 6) for done in range(1, 7)]
+
+
+@pytest.fixture
+def tiny_decoder(models):
+    """The name of a tiny decoder of random weights in its folder."""
+    from diffusers import AutoencoderTiny
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tiny = AutoencoderTiny(encoder_block_out_channels=(16,) * 4, decoder_block_out_channels=(16,) * 4)
+    (models / "vae_approx").mkdir()
+    tensors = {key: value.contiguous() for key, value in tiny.state_dict().items()}
+    write_tensors(models / "vae_approx" / "taesd_decoder.safetensors", tensors)
+    return "taesd_decoder.safetensors"
+
+
+def test_a_tiny_decoder_takes_the_place_of_the_models_own(model, tiny_decoder, models):
+    options = SVDImageToVideo.GET_NODE_INFO_V1()["input"]["optional"]["decoder"][1]["options"]
+    assert options == ["the model's own", tiny_decoder]
+
+    images, *_ = SVDImageToVideo.execute(model=model, image=picture(), **SMALL, decoder=tiny_decoder)
+
+    file = models / "vae_approx" / tiny_decoder
+    decoder = load_tiny_decoder(file, dtype=torch.float32, device="cpu")
+    options = SVDOptions(frames=3, steps=2, min_guidance=1.5, max_guidance=3.0)
+    assert torch.equal(images, image_to_video(model, picture()[0], options, tiny_decoder=decoder))
+    assert not torch.equal(images, image_to_video(model, picture()[0], options))
+
+
+def test_a_tiny_decoder_that_is_not_there_is_told(model):
+    with pytest.raises(ValueError, match="'taesd_decoder.safetensors' is not in the folder of vae_approx"):
+        SVDImageToVideo.execute(model=model, image=picture(), **SMALL, decoder="taesd_decoder.safetensors")
 
 
 def test_a_picture_is_not_touched(model):

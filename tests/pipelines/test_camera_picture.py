@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zoetrope.pipelines.camera import CameraPath, dynamic_orbit, static_orbit
-from zoetrope.pipelines.camera_picture import BOTTOM, CENTER, LAST_COLOR, RADIUS, TOP, picture_of
+from zoetrope.pipelines.camera_picture import BOTTOM, CENTER, LAST_COLOR, RADIUS, RIGHT, TOP, picture_of
 
 
 def orange_middle(picture: np.ndarray, rows: slice) -> tuple[float, float]:
@@ -30,12 +30,21 @@ def test_the_last_frame_lies_at_the_bottom_whatever_its_azimuth():
         assert x == pytest.approx(CENTER[0], abs=2) and y == pytest.approx(CENTER[1] + RADIUS, abs=3)
 
 
-def test_a_higher_camera_stands_nearer_to_the_middle_and_higher_on_the_curve():
-    low, high = (picture_of(CameraPath((elevation, elevation), (0.0, 0.0))) for elevation in (0.0, 60.0))
-    above, curve = slice(CENTER[1], CENTER[1] + RADIUS + 13), slice(TOP - 12, BOTTOM + 20)
+def test_a_higher_camera_stands_nearer_to_the_middle():
+    picture = picture_of(CameraPath((60.0, 60.0), (0.0, 0.0)))
 
-    assert orange_middle(high, above)[1] == pytest.approx(CENTER[1] + RADIUS / 2, abs=3)
-    assert orange_middle(high, curve)[1] < orange_middle(low, curve)[1] - 20
+    _, y = orange_middle(picture, slice(CENTER[1], CENTER[1] + RADIUS + 13))
+
+    assert y == pytest.approx(CENTER[1] + RADIUS / 2, abs=3)
+
+
+def test_the_curve_rises_with_the_elevation():
+    low, high = (picture_of(CameraPath((60.0, -60.0, last), (0.0, 90.0, 0.0))) for last in (-50.0, 50.0))
+    end = slice(TOP - 12, BOTTOM + 20), slice(RIGHT - 4, RIGHT + 12)
+
+    heights = [orange_middle(picture[end], slice(0, 200))[1] for picture in (low, high)]
+
+    assert heights[0] - heights[1] == pytest.approx(100 / 120 * (BOTTOM - TOP), abs=3)
 
 
 def test_another_path_is_another_picture():

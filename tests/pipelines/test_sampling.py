@@ -1,5 +1,7 @@
+from copy import deepcopy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -231,6 +233,11 @@ def test_sides_are_multiples_of_what_vae_and_unet_halve(tiny):
         ({"frames": -1}, "frames is -1. Choose at least 1, or 0"),
         ({"steps": -5}, "steps is -5"),
         ({"cond_aug": -0.1}, "cond_aug is -0.1. It is an amount of noise"),
+        ({"frames": 2.5}, "frames is 2.5. Choose a whole number"),
+        ({"steps": "4"}, "steps is '4'. Choose a whole number"),
+        ({"seed": 1.0}, "seed is 1.0. Choose a whole number"),
+        ({"cond_aug": None}, "cond_aug is None, which is no number"),
+        ({"max_guidance": "high"}, "max_guidance is 'high', which is no number"),
         ({"cond_aug": float("nan")}, "cond_aug is nan, which is no number"),
         ({"max_guidance": float("inf")}, "max_guidance is inf"),
         ({"guidance": "square"}, "guidance is 'square'. Choose one of linear, triangle, constant"),
@@ -277,3 +284,21 @@ def test_the_first_prediction_is_the_reference_s_told_and_untold(tiny):
 
     for name, denoised in both.items():
         assert_close(denoised, golden[f"denoised_first_{name}"], rtol=0, atol=2e-5)
+
+
+def test_whole_numbers_of_other_libraries_make_the_same_clip():
+    options = SamplingOptions(frames=np.int64(3), steps=torch.tensor(2), seed=np.uint32(5), decoding_t=np.int16(1))
+
+    assert options == SamplingOptions(frames=3, steps=2, seed=5, decoding_t=1)
+    assert {type(number) for number in (options.frames, options.steps, options.seed, options.decoding_t)} == {int}
+
+
+def test_a_network_whose_numbers_overflow_is_told_in_its_first_step(tiny):
+    model = tiny("svd")
+    unet = deepcopy(model.unet.module)
+    unet.conv_out.bias[0] = torch.inf
+
+    with pytest.raises(ValueError, match="NaN or infinity of the clip in step 1, computed in torch.float32. Load"):
+        sample_latents(
+            replace(model, unet=Weights(unet)), condition_of("svd"), golden_io("svd")["noise"], options_of("svd")
+        )

@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -90,6 +91,13 @@ def test_angles_come_in_any_list(angles):
     assert azimuths == pytest.approx([math.radians(350), 0])
 
 
+@pytest.mark.parametrize("elevation", [30, np.float32(30), np.int64(30), torch.tensor(30.0)], ids=repr)
+def test_one_elevation_of_any_kind_is_that_of_all_frames(elevation):
+    polars, _ = camera_angles(SV3DOptions(frames=3, elevations_deg=elevation))
+
+    assert polars == [math.radians(60)] * 3
+
+
 def test_one_view_works(tiny):
     options = SV3DOptions(frames=1, steps=2, replace_last=False)
 
@@ -110,6 +118,8 @@ def test_the_camera_is_seen_in_the_views_of_sv3d_p(tiny):
     [
         ({"elevations_deg": [10.0] * 5}, "elevations_deg has 5 angles, but the clip has 6 frames"),
         ({"azimuths_deg": [10.0]}, "azimuths_deg has 1 angles, but the clip has 6 frames"),
+        ({"elevations_deg": None}, "elevations_deg is None. Give degrees"),
+        ({"elevations_deg": ["up"] * 6}, "elevations_deg is .* Give degrees"),
         ({"elevations_deg": math.nan}, "elevations_deg holds nan, which is no angle"),
         ({"azimuths_deg": [math.inf] * 6}, "azimuths_deg holds inf, which is no angle"),
     ],

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
+from zoetrope.host.weights import Weights
 from zoetrope.models.svd import load_svd
 from zoetrope.pipelines.svd import SVDOptions, image_to_video, sized_picture
 
@@ -121,6 +122,17 @@ def test_where_everything_is_loaded_and_run_in_inference_mode_as_in_comfyui_the_
         inside = image_to_video(model, picture_of("svd"), options_of("svd", steps=2))
 
     assert torch.equal(image_to_video(model, picture_of("svd"), options_of("svd", steps=2)), inside)
+
+
+def test_a_tiny_decoder_takes_the_place_of_the_vae_s_for_what_was_sampled(tiny):
+    enlarge = torch.nn.ConvTranspose2d(4, 3, 8, stride=8).requires_grad_(False)
+    steps = []
+
+    clip = image_to_video(
+        tiny("svd"), picture_of("svd"), options_of("svd", steps=1), on_step=steps.append, tiny_decoder=Weights(enlarge)
+    )
+
+    assert_close(clip, ((enlarge(steps[-1].denoised) + 1) / 2).clamp(0, 1).movedim(1, -1), rtol=0, atol=1e-3)
 
 
 def test_raising_from_a_step_ends_it_at_once_and_the_next_run_is_as_if_it_had_never_been(tiny):
@@ -240,8 +252,6 @@ def test_a_model_of_another_kind_is_refused_with_the_way_out(tiny):
 
 
 def test_the_vae_works_in_its_own_precision_whatever_the_network_s_is(tiny):
-    from zoetrope.host.weights import Weights
-
     halved = replace(
         tiny("svd"),
         unet=Weights(deepcopy(tiny("svd").unet.module).bfloat16()),

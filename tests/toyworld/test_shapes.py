@@ -13,6 +13,7 @@ from zoetrope.toyworld.shapes import (
     GROUNDS,
     OUTLINES,
     PATHS,
+    PLACES,
     Path,
     Scene,
     Shape,
@@ -215,3 +216,77 @@ def test_more_shapes_than_there_are_kinds_are_refused(shapes):
 def test_options_of_every_clip_are_checked_here_too():
     with pytest.raises(ValueError, match="seconds is 0"):
         ShapesOptions(seconds=0)
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path != "bounce"])
+@pytest.mark.parametrize("speed", [0.05, 0.2])
+def test_a_shape_moves_at_the_speed_that_was_asked_for(path, speed):
+    options = replace(SMALL, seconds=2.0, frames_per_second=30.0, shapes=1, speed=speed)
+    options = next(
+        wish for seed in range(100) if compose(wish := replace(options, seed=seed)).shapes[0].path.name == path
+    )
+
+    moved = render(compose(options), options).truth.pixels_per_frame
+
+    # A swing goes slower near its ends and an ellipse near its tips, so within a part of a lap the mean is not all.
+    assert moved == pytest.approx(speed * 64 / 30, rel=0.01 if path in ("right", "left", "up", "down") else 0.6)
+
+
+def test_more_speed_is_more_motion():
+    def motion(seed, speed):
+        options = replace(SMALL, seconds=2.0, frames_per_second=7.0, shapes=1, speed=speed, seed=seed)
+        return render(compose(options), options).truth.pixels_per_frame
+
+    for seed in range(8):
+        motions = [motion(seed, speed) for speed in (0, 0.05, 0.1, 0.2)]
+        assert motions[0] == 0
+        assert motions == sorted(motions)
+        assert len(set(motions)) == 4
+
+
+def test_a_shape_that_is_too_fast_stops_being_faster_where_its_room_ends():
+    options = replace(SMALL, shapes=1, speed=50.0)
+
+    for seed in range(20):
+        wish = replace(options, seed=seed)
+        for masks in map(render(compose(wish), wish).masks, range(options.frames)):
+            assert masks[..., 0].sum() + masks[..., -1].sum() + masks[:, 0].sum() + masks[:, -1].sum() == 0
+
+
+def test_shapes_that_stand_still_are_told_by_their_places():
+    for seed in range(60):
+        options = replace(QUICK, width=64, shapes=1 + seed % 2, speed=0.0, seed=seed)
+        clip = render(compose(options), options)
+
+        assert torch.equal(clip.images[0], clip.images[1])
+        assert "stands still" in clip.caption
+        for (x, y), shape in zip(centroids(clip.masks(0)).tolist(), clip.scene.shapes, strict=True):
+            row = "top" if y < 64 / 3 else "bottom" if y > 128 / 3 else ""
+            column = "left" if x < 64 / 3 else "right" if x > 128 / 3 else ""
+            told = clip.truth.still_captions[0]
+            place = told[told.index(shape.name) + len(shape.name) :].split(" and ")[0]
+            assert (" ".join(filter(None, [row, column])) or "middle") in place
+        assert clip.truth.still_captions[0].endswith(f"on a {clip.scene.ground} ground")
+
+
+def test_every_place_comes_up():
+    options = replace(QUICK, width=64, shapes=1, speed=0.0)
+    captions = [compose(wish := replace(options, seed=seed)).still_caption(wish) for seed in range(150)]
+
+    for place in (place for row in PLACES for place in row):
+        assert any(f" {place} on a " in caption for caption in captions), place
+
+
+def test_the_truth_is_what_the_clip_shows():
+    clip = render(compose(SMALL), SMALL)
+    record = clip.truth.record()
+
+    assert record["positions"] == clip.positions.tolist()
+    assert record["ground"] in clip.caption
+    for shape in record["shapes"]:
+        assert f"{shape['color']} {shape['kind']} {PATHS[shape['path']]}" in clip.caption
+
+
+def test_a_speed_that_makes_no_sense_is_refused():
+    with pytest.raises(ValueError, match="speed is -0.1"):
+        ShapesOptions(speed=-0.1)
