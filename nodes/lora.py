@@ -73,5 +73,5 @@ def find_lora(name: str) -> Path:
         return folders.resolve_model("loras", name)
     except folders.MissingModel as error:
         raise folders.MissingModel(
-            f"{error} Put the LoRA there, or train one with Train SVD LoRA, and press R to see it."
+            f"{error} Put the LoRA there, or train one with `zoetrope train svd`, and press R to see it."
         ) from None

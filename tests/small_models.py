@@ -4,9 +4,19 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from zoetrope.models.lora import add_lora, lora_targets, save_lora
+from zoetrope.models.svd import load_svd
+
 from .random_checkpoints import write_tiny
 
-RELEASED = {"svd_xt.safetensors": "svd", "sv3d_u.safetensors": "sv3d_u", "sv3d_p.safetensors": "sv3d_p"}
+RELEASED = {
+    "svd.safetensors": "svd",
+    "svd_xt.safetensors": "svd",
+    "sv3d_u.safetensors": "sv3d_u",
+    "sv3d_p.safetensors": "sv3d_p",
+}
 SIDE = 64
 SMALL: dict[str, dict[str, Any]] = {
     "ZoetropeToyWorldClip": {"width": SIDE, "height": SIDE},
@@ -26,7 +36,19 @@ def put_models(folder: Path) -> Path:
     checkpoints.mkdir(parents=True, exist_ok=True)
     for name, kind in RELEASED.items():
         write_tiny(kind, checkpoints / name)
+    put_lora(folder)
     return folder
+
+
+def put_lora(folder: Path) -> Path:
+    """A LoRA for the tiny svd.safetensors, strong enough to be seen."""
+    unet = load_svd(folder / "checkpoints" / "svd.safetensors", dtype=torch.float32, device="cpu").unet.module
+    layers = add_lora(unet, lora_targets(unet, "motion"), rank=2, alpha=2, seed=0)
+    for parameter in layers.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.3, generator=torch.Generator().manual_seed(1))
+    (folder / "loras").mkdir(exist_ok=True)
+    save_lora(folder / "loras" / "svd_lora.safetensors", layers)
+    return folder / "loras" / "svd_lora.safetensors"
 
 
 def needs_models(prompt: dict[str, Any]) -> bool:
