@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-WHAT_COMFYUI_HAS_LOADED = {"torch", "numpy", "av", "PIL", "psutil", "einops"}
+WHAT_COMFYUI_HAS_LOADED = {"torch", "numpy", "av", "PIL", "psutil", "einops", "safetensors"}
 LOADED_AS_COMFYUI_LOADS_IT = """
 import asyncio, importlib.util, json, sys
 from pathlib import Path
