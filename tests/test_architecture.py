@@ -21,7 +21,7 @@ LAYERS = [  # each imports only from lines below its own
 ]
 DEPTH = {package: depth for depth, packages in enumerate(LAYERS) for package in packages}
 COMFYUI = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "execution", "server", "nodes"}
-QUICK_TO_IMPORT = {"torch", "numpy", "av", "PIL", "psutil", "einops", "safetensors"}  # ComfyUI has imported these already
+QUICK_TO_IMPORT = {"torch", "numpy", "av", "PIL", "psutil", "einops", "safetensors"}  # ComfyUI has them already
 # Modules that derive a class from one of a slow library, which no other module may import at once.
 SLOW_TO_IMPORT = {"models/svd_unet.py"}
 SAYS_NOTHING = {"utils", "util", "helpers", "common", "misc", "stuff"}
