@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:  # torch comes with them, and `--help` should not wait for it
     from torch import Tensor
 
     from ..host.weights import Weights
+    from ..media.files import NumberedName
+    from ..media.watermark import Bits
     from ..models.svd import SVDFacts, SVDModel
     from ..pipelines.sampling import OnStep
 
@@ -47,7 +50,12 @@ def add_model_arguments(parser: argparse.ArgumentParser, versions: tuple[str, ..
         "--out", type=Path, required=True, metavar="DIR", help="where clips are saved, each under the next free number"
     )
     group = parser.add_argument_group("the model")
-    group.add_argument("--models", type=Path, metavar="DIR", help="where models are looked for by name (./models)")
+    group.add_argument(
+        "--models",
+        type=Path,
+        metavar="DIR",
+        help="where models are looked for by name, in its folder checkpoints (./models)",
+    )
     group.add_argument("--version", choices=versions, help="which release it is, where the file's name does not tell")
     group.add_argument("--dtype", choices=DTYPES, default=AUTO, help="precision of its weights (fp16 on a GPU)")
     group.add_argument("--device", metavar="DEVICE", help="as cuda:1 or cpu (the GPU, where there is one)")
@@ -174,19 +182,25 @@ def _refuse_other_version(version: str | None, facts: SVDFacts) -> None:
 
 
 def make_clips(
-    arguments: argparse.Namespace, make: Callable[[Path, OnStep], tuple[Tensor, Tensor]], frames_per_second: float
+    arguments: argparse.Namespace,
+    make: Callable[[Path, Callable[[Tensor], None], OnStep], tuple[Tensor, Tensor]],
+    frames_per_second: float,
 ) -> int:
     """Make a clip of each picture with `make`, which gives the clip and the picture it was made of; the exit code.
 
-    A picture that fails is told, and the others are made.
+    Before it samples, `make` shows that picture to the function that it is given, which refuses what could not be
+    saved. A picture that fails is told, and the others are made.
     """
     from ..clips.pictures import find_pictures
+
+    def before(picture: Tensor) -> None:
+        _refuse_unsaveable(arguments, picture, frames_per_second)
 
     failed = 0
     with ProgressDisplay() as display:
         for name, path in find_pictures(arguments.picture).items():
             try:
-                clip, picture = make(path, _shower(display, name))
+                clip, picture = make(path, before, _shower(display, name))
                 saved = _save(arguments, clip, picture, frames_per_second)
             except ValueError as error:
                 display.close()
@@ -202,23 +216,52 @@ def _shower(display: ProgressDisplay, name: str) -> OnStep:
     return lambda step: display.show(name, step.index + 1, step.steps)
 
 
+def _refuse_unsaveable(arguments: argparse.Namespace, picture: Tensor, rate: float) -> None:
+    """Refuse now what would be refused when the clip is done: a rate, a mark that has no room, a folder."""
+    from ..media.files import written_beside
+    from ..media.rates import exact_rate
+    from ..media.watermark import embed
+
+    exact_rate(rate)
+    if arguments.watermark is not None:
+        embed(picture[None].cpu(), _bits(arguments.watermark))
+    with suppress(_Rehearsed), written_beside(_next_video(arguments.out)) as draft:
+        draft.touch()
+        raise _Rehearsed  # the draft, and folders made for it, are gone again
+
+
+class _Rehearsed(Exception):
+    """A file could have been written."""
+
+
+def _bits(text: str) -> Bits:
+    from ..media.watermark import REFERENCE_BITS, bits_of_text
+
+    return REFERENCE_BITS if text == REFERENCE else bits_of_text(text)
+
+
 def _save(arguments: argparse.Namespace, clip: Tensor, picture: Tensor, rate: float) -> list[Path]:
     """Write the video, and the picture that it was made of under the same number."""
-    from ..media.files import NumberedName, written_beside
+    from ..media.files import written_beside
     from ..media.pictures import encode_jpeg, to_bytes
-    from ..media.watermark import REFERENCE_BITS, bits_of_text, embed
+    from ..media.watermark import embed
     from ..media.writing import write_video
 
     if arguments.watermark is not None:
-        bits = REFERENCE_BITS if arguments.watermark == REFERENCE else bits_of_text(arguments.watermark)
-        clip = embed(clip, bits)
-    video = NumberedName(lambda number: arguments.out / f"{number:06}.mp4", _next_number(arguments.out))
+        clip = embed(clip, _bits(arguments.watermark))
+    video = _next_video(arguments.out)
     with written_beside(video) as draft:
         write_video(draft, to_bytes(clip), rate)
     beside = video.path.with_suffix(".jpg")
     with written_beside(beside) as draft:
         draft.write_bytes(encode_jpeg(next(to_bytes(picture[None]))))
     return [video.path, beside]
+
+
+def _next_video(folder: Path) -> NumberedName:
+    from ..media.files import NumberedName
+
+    return NumberedName(lambda number: folder / f"{number:06}.mp4", _next_number(folder))
 
 
 def _next_number(folder: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,16 +32,16 @@ FRAMES_PER_SECOND = 10.0  # at which the reference's files play
 EXAMPLES = """\
 examples:
   Once around the object in a picture with a transparent ground:
-    zoetrope sv3d shoe.png --model sv3d_u.safetensors --out orbits
+    zoetrope sv3d shoe.png --model sv3d_u.safetensors --out output/orbits
   The same of a photo, its ground taken away by rembg:
-    zoetrope sv3d shoe.jpg --model sv3d_u.safetensors --out orbits --rembg-model u2net.onnx
+    zoetrope sv3d shoe.jpg --model sv3d_u.safetensors --out output/orbits --rembg-model u2net.onnx
   From above, in even steps (sv3d_p alone):
-    zoetrope sv3d shoe.png --model sv3d_p.safetensors --out orbits --elevations-deg 30
+    zoetrope sv3d shoe.png --model sv3d_p.safetensors --out output/orbits --elevations-deg 30
   A camera of your own, one angle for each of the 21 frames:
-    zoetrope sv3d shoe.png --model sv3d_p.safetensors --out orbits --elevations-deg 0,1,2,... --azimuths-deg 9,18,...
+    zoetrope sv3d shoe.png --model sv3d_p.safetensors --out output/views --elevations-deg=-9,0,... --azimuths-deg 9,...
 
-The last frame is the view of the picture; azimuths count from there. Each orbit is saved as a video under the next free
-number, and the picture as the model saw it beside it.
+The last frame is the view of the picture; azimuths count from there. The equals sign is needed where a list begins
+below zero. Each orbit is saved as a video under the next free number, and the picture as the model saw it beside it.
 """
 
 
@@ -86,8 +87,9 @@ def main(arguments: argparse.Namespace) -> int:
     decoder = load_decoder(arguments, model)
     from ..pipelines.sv3d import orbit
 
-    def make(path: Path, on_step: OnStep) -> tuple[Tensor, Tensor]:
+    def make(path: Path, before: Callable[[Tensor], None], on_step: OnStep) -> tuple[Tensor, Tensor]:
         picture = _prepared(path, arguments, preparing)
+        before(picture)
         return orbit(model, picture, options, on_step=on_step, tiny_decoder=decoder), picture
 
     return make_clips(arguments, make, arguments.frames_per_second or FRAMES_PER_SECOND)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,11 @@ VERSIONS = ("svd", "svd_xt", "svd_xt_1_1")
 EXAMPLES = """\
 examples:
   A clip of 25 frames from a picture, as Stability AI's script makes it:
-    zoetrope svd picture.jpg --model svd_xt.safetensors --out clips
+    zoetrope svd picture.jpg --model svd_xt.safetensors --out output/clips
   Of every picture in a folder, at the size that the model was trained on, with little memory:
-    zoetrope svd pictures --model svd_xt.safetensors --out clips --width 1024 --height 576 --decoding-t 2
+    zoetrope svd pictures --model svd_xt.safetensors --out output/clips --width 1024 --height 576 --decoding-t 2
   Another motion, and the reference's invisible watermark:
-    zoetrope svd picture.jpg --model svd_xt.safetensors --out clips --motion-bucket-id 180 --seed 7 --watermark
+    zoetrope svd picture.jpg --model svd_xt.safetensors --out output/clips --motion-bucket-id 180 --seed 7 --watermark
 
 Each clip is saved as a video under the next free number, and the picture it was made of beside it. Every picture gets
 the clip that it gets alone: the seed is the same for all of them.
@@ -62,11 +63,12 @@ def main(arguments: argparse.Namespace) -> int:
     from ..pipelines.sampling import side_multiple
     from ..pipelines.svd import image_to_video, sized_picture
 
-    def make(path: Path, on_step: OnStep) -> tuple[Tensor, Tensor]:
+    def make(path: Path, before: Callable[[Tensor], None], on_step: OnStep) -> tuple[Tensor, Tensor]:
         picture = _read(path)
-        clip = image_to_video(model, picture, options, on_step=on_step, tiny_decoder=decoder)
-        seen = sized_picture(picture, options.width, options.height, side_multiple(model))
-        return clip, (seen[0].movedim(0, -1) + 1) / 2
+        sized = sized_picture(picture, options.width, options.height, side_multiple(model))
+        seen = (sized[0].movedim(0, -1) + 1) / 2
+        before(seen)
+        return image_to_video(model, picture, options, on_step=on_step, tiny_decoder=decoder), seen
 
     return make_clips(arguments, make, rate)
 

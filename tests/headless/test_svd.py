@@ -107,6 +107,25 @@ def test_a_picture_that_cannot_be_read_is_told_and_the_others_are_made(here, mod
     assert re.search(r"a\.png: .* is no picture that can be read", said.err)
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--out", "clips", "--watermark"], "too small for the watermark"),
+        (["--out", "clips", "--fps-id", "-1"], "frames per second is 0"),
+        (["--out", "picture.png"], "cannot be written"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused_before_anything_is_sampled(here, model, picture, flags, said, capsys):
+    before = sorted(here.iterdir())
+
+    assert svd(picture, "--model", model, *SMALL, *flags) == 2
+
+    told = capsys.readouterr().err
+    assert re.search(said, told)
+    assert "1 of 2" not in told and "2 of 2" not in told
+    assert sorted(here.iterdir()) == before
+
+
 @pytest.mark.parametrize(("flags", "mark"), [(["--watermark"], "0xB3EC907BB19E"), (["--watermark", "hi"], "hi")])
 def test_a_watermark_is_written_where_it_is_asked_for(model, picture, flags, mark, written):
     assert svd(picture, "--model", model, "--out", "clips", "--width", "256", "--height", "256", *SMALL, *flags) == 0
