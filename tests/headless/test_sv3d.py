@@ -122,7 +122,7 @@ def test_a_path_of_the_camera_is_the_one_of_the_library(model, prepared, written
     ("arguments", "said"),
     [
         (["square.png"], r"square\.png: The picture has no transparency .* --prepared"),
-        (["square.png", "--rembg-model", "u2net.onnx"], r"There is no u2net\.onnx"),
+        (["square.png", "--rembg-model", "u2net.onnx"], r"There is no u2net\.onnx in .*\w. Download"),
         (["square.png", "--prepared", "--image-frame-ratio", "0.9"], "--prepared takes pictures as they are"),
         (["square.png", "--prepared", "--elevations-deg", "1,2"], "elevations_deg has 2 angles"),
         (["square.png", "--prepared", "--elevations-deg", "up"], "--elevations-deg holds 'up'"),
