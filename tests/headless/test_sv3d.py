@@ -141,3 +141,16 @@ def test_what_is_wrong_is_told_in_a_sentence_with_exit_code_2(here, model, prepa
 def test_a_model_of_the_other_command_is_refused(model, prepared, capsys):
     assert sv3d(prepared, "--model", model("svd"), "--out", "orbits", "--prepared", *SMALL) == 2
     assert "has no camera" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("angles", [["--elevations-deg", "30"], ["--azimuths-deg", "20", "40", "0"]])
+def test_sv3d_u_refuses_a_camera_that_it_would_not_follow(angles, shoe, model, capsys):
+    assert main(["sv3d", shoe, "--model", model("sv3d_u"), "--out", "out", *SMALL, *angles]) == 2
+
+    assert f"takes no {angles[0]}" in capsys.readouterr().err
+
+
+def test_a_path_to_no_checkpoint_is_told_as_it_was_given(shoe, capsys):
+    assert main(["sv3d", shoe, "--model", "nowhere/sv3d_u.safetensors", "--out", "out"]) == 2
+
+    assert "nowhere/sv3d_u.safetensors does not exist." in capsys.readouterr().err
