@@ -136,6 +136,7 @@ def load_model(arguments: argparse.Namespace) -> SVDModel:
     source = _find(arguments.model, arguments.models)
     facts = recognise(source)
     _refuse_other_version(arguments.version, facts)
+    _refuse_camera(arguments, facts)
     auto = arguments.dtype == AUTO
     model = load_svd(
         source,
@@ -164,10 +165,13 @@ def load_decoder(arguments: argparse.Namespace, model: SVDModel) -> Weights[Any]
 def _find(model: str, models: Path | None) -> Path | str:
     """A path that is there, or what a name stands for in the folder of models."""
     from ..host import folders
+    from ..models.released import how_to_get
     from ..nodes.choosing_models import find_checkpoint
 
     if Path(model).exists():
         return Path(model)
+    if models is None and Path(model).parent != Path() and not model.startswith("builtin:"):
+        raise ValueError(f"{model} does not exist. {how_to_get(Path(model).name)}")
     before = folders.own_folders()
     folders.set_folders(models=models)
     try:
@@ -179,6 +183,15 @@ def _find(model: str, models: Path | None) -> Path | str:
 def _refuse_other_version(version: str | None, facts: SVDFacts) -> None:
     if version is not None and facts.family != (version if version.startswith("sv3d") else "svd"):
         raise ValueError(f"--version is {version}, but the checkpoint is {facts.family}. Leave --version out.")
+
+
+def _refuse_camera(arguments: argparse.Namespace, facts: SVDFacts) -> None:
+    given = [name for name in ("elevations_deg", "azimuths_deg") if getattr(arguments, name, None)]
+    if given and facts.family == "sv3d_u":
+        raise ValueError(
+            f"sv3d_u goes once around by itself and takes no --{given[0].replace('_', '-')}. Leave it out, or use "
+            "sv3d_p.safetensors."
+        )
 
 
 def make_clips(

@@ -83,13 +83,10 @@ class LoadSVD(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(
-        cls, checkpoint: str | None = None, vae: str | None = None, image_encoder: str | None = None
-    ) -> bool | str:
+    def validate_inputs(cls, checkpoint: str | None = None) -> bool | str:
+        # ComfyUI tells what is said here once for each input that is named, so only the one that misses most is.
         try:
             _ = checkpoint is None or find_checkpoint(checkpoint)
-            _ = vae is None or find_part("vae", vae)
-            _ = image_encoder is None or find_part("clip_vision", image_encoder)
         except ValueError as error:
             return str(error)
         return True

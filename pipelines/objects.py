@@ -97,8 +97,8 @@ def _session(model: Path) -> Any:
     """A session of rembg's with the weights in that file."""
     if not model.is_file():
         raise ValueError(
-            f"There is no {model}. Download it from rembg's releases page on GitHub and put it there, or give the "
-            "object's mask instead."
+            f"There is no {model.name} in {model.absolute().parent}. Download it from rembg's releases page on "
+            "GitHub and put it there, or give the object's mask instead."
         )
     try:
         import onnxruntime  # rembg ends the whole process where this is missing

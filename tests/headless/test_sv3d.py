@@ -122,7 +122,7 @@ def test_a_path_of_the_camera_is_the_one_of_the_library(model, prepared, written
     ("arguments", "said"),
     [
         (["square.png"], r"square\.png: The picture has no transparency .* --prepared"),
-        (["square.png", "--rembg-model", "u2net.onnx"], r"There is no u2net\.onnx"),
+        (["square.png", "--rembg-model", "u2net.onnx"], r"There is no u2net\.onnx in .*\w. Download"),
         (["square.png", "--prepared", "--image-frame-ratio", "0.9"], "--prepared takes pictures as they are"),
         (["square.png", "--prepared", "--elevations-deg", "1,2"], "elevations_deg has 2 angles"),
         (["square.png", "--prepared", "--elevations-deg", "up"], "--elevations-deg holds 'up'"),
@@ -141,3 +141,16 @@ def test_what_is_wrong_is_told_in_a_sentence_with_exit_code_2(here, model, prepa
 def test_a_model_of_the_other_command_is_refused(model, prepared, capsys):
     assert sv3d(prepared, "--model", model("svd"), "--out", "orbits", "--prepared", *SMALL) == 2
     assert "has no camera" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("angles", [["--elevations-deg", "30"], ["--azimuths-deg", "20", "40", "0"]])
+def test_sv3d_u_refuses_a_camera_that_it_would_not_follow(angles, shoe, model, capsys):
+    assert main(["sv3d", shoe, "--model", model("sv3d_u"), "--out", "out", *SMALL, *angles]) == 2
+
+    assert f"takes no {angles[0]}" in capsys.readouterr().err
+
+
+def test_a_path_to_no_checkpoint_is_told_as_it_was_given(shoe, capsys):
+    assert main(["sv3d", shoe, "--model", "nowhere/sv3d_u.safetensors", "--out", "out"]) == 2
+
+    assert "nowhere/sv3d_u.safetensors does not exist." in capsys.readouterr().err

@@ -84,8 +84,10 @@ def test_a_hostile_name_is_no_checkpoint(name, models):
 
 def test_parts_are_looked_for_in_folders_of_their_own(checkpoint):
     assert LoadSVD.validate_inputs(checkpoint=checkpoint) is True
-    assert "models/vae" in LoadSVD.validate_inputs(checkpoint=checkpoint, vae="a.safetensors").replace(os.sep, "/")
-    assert "clip_vision" in LoadSVD.validate_inputs(checkpoint=checkpoint, image_encoder="../a.safetensors")
+    with pytest.raises(ValueError, match=r"models.vae"):
+        LoadSVD.execute(checkpoint=checkpoint, dtype="fp32", vae="a.safetensors")
+    with pytest.raises(ValueError, match="clip_vision"):
+        LoadSVD.execute(checkpoint=checkpoint, dtype="fp32", image_encoder="../a.safetensors")
 
 
 def test_the_fingerprint_follows_the_file(checkpoint, models):
