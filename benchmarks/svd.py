@@ -37,6 +37,7 @@ from diffusers import (
     StableVideoDiffusionPipeline,
     UNetSpatioTemporalConditionModel,
 )
+from diffusers.models.autoencoders.vae import DecoderTiny
 from PIL import Image
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
@@ -366,7 +367,22 @@ def measure_approximate(bench: Bench, size: Size, args: argparse.Namespace) -> N
     changes["guidance in the first 60% of the steps"] = {"guidance_end": 0.6}
     changes["both, interval 3, branch 2"] = {"guidance_end": 0.6, "cache_interval": 3, "cache_branch": 2}
     jobs = {name: our_clip(bench, **change) for name, change in changes.items()}
+    if bench.model.dtype == torch.float32:
+        halved = stationary(copy.deepcopy(bench.model.unet.module).to(torch.bfloat16))
+        model = dataclasses.replace(bench.model, unet=halved, dtype=torch.bfloat16)
+        jobs["the UNet in bfloat16"] = our_clip(dataclasses.replace(bench, model=model))
     print_times(f"Approximations, the whole clip in {bench.options.steps} steps", jobs, args)
+    measure_tiny_decoder(args)
+
+
+def measure_tiny_decoder(args: argparse.Namespace) -> None:
+    """TAESD against a VAE of the real width. The weights of both are random, so that only the times say something."""
+    _, vae = new_ends(dataclasses.replace(SIZES["full"], clip=TINY_CLIP))
+    tiny = DecoderTiny(4, 3, (3, 3, 3, 1), (64,) * 4, 2, "relu", "nearest")
+    latents = torch.randn(4, 4, 16, 16, device=args.device, dtype=getattr(torch, args.dtype))
+    vae, tiny = (module.eval().to(latents) for module in (vae, tiny))
+    jobs: dict[str, Job] = {"exact (lean)": partial(lean_decode, vae, latents), "TAESD": partial(tiny, latents)}
+    print_times("Decoding 4 frames of 128x128 in the real width", jobs, args)
 
 
 PARTS = {
