@@ -129,8 +129,8 @@ def build(size: Size, args: argparse.Namespace) -> Bench:
     latents = torch.randn(2, frames, 8, height // 8, width // 8, device=device, dtype=dtype)
     return Bench(
         model=SVDModel(
-            family="svd", version="svd", decoder="temporal", frames=frames, name="random", dtype=dtype,
-            unet=stationary(unet), image_encoder=stationary(encoder), vae=stationary(vae),
+            family="svd", version="svd", decoder="temporal", frames=frames, width=width, height=height,
+            name="random", dtype=dtype, unet=stationary(unet), image_encoder=stationary(encoder), vae=stationary(vae),
         ),
         stock=stock,
         clip=latents,

@@ -156,7 +156,7 @@ def random_model(size: Size, device: torch.device) -> SVDModel:
     for module in (unet, vae, encoder):
         module.eval().requires_grad_(False).to(device)
     parts = {"unet": stationary(unet), "image_encoder": stationary(encoder), "vae": stationary(vae)}
-    return SVDModel("svd", "svd", "temporal", size.frames, "random", dtype=dtype, **parts)
+    return SVDModel("svd", "svd", "temporal", size.frames, size.width, size.height, "random", dtype=dtype, **parts)
 
 
 def draw_footage(root: Path, size: Size) -> Path:

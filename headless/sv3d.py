@@ -37,6 +37,8 @@ examples:
     zoetrope sv3d shoe.jpg --model sv3d_u.safetensors --out output/orbits --rembg-model u2net.onnx
   From above, in even steps (sv3d_p alone):
     zoetrope sv3d shoe.png --model sv3d_p.safetensors --out output/orbits --elevations-deg 30
+  At once, with the small model that ships, which knows the toy world's objects:
+    zoetrope sv3d mug.png --model builtin:sv3d_p --out output/orbits --prepared
   A camera of your own, one angle for each of the 21 frames:
     zoetrope sv3d shoe.png --model sv3d_p.safetensors --out output/views --elevations-deg=-9,0,... --azimuths-deg 9,...
 
@@ -72,6 +74,7 @@ def _add_object_arguments(parser: argparse.ArgumentParser) -> None:
         help="cut it out with this model of rembg's, as u2net.onnx, where the picture has no transparency",
     )
     group.add_argument("--prepared", action="store_true", help="take square pictures on white as they are")
+    group.add_argument("--side", type=int, metavar="PIXELS", help="of the views, a multiple of 64 (576)")
 
 
 def _add_camera_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,11 +87,13 @@ def main(arguments: argparse.Namespace) -> int:
     """Make the orbits; gives 0 where every picture has its orbit, else 2."""
     options, preparing = options_of(arguments), object_options(arguments)
     model = load_model(arguments)
+    options = options.completed(model)
     decoder = load_decoder(arguments, model)
-    from ..pipelines.sv3d import orbit
+    from ..pipelines.sampling import side_multiple
+    from ..pipelines.sv3d import orbit, sized_object
 
     def make(path: Path, before: Callable[[Tensor], None], on_step: OnStep) -> tuple[Tensor, Tensor]:
-        picture = _prepared(path, arguments, preparing)
+        picture = sized_object(_prepared(path, arguments, preparing), options.side, side_multiple(model))
         before(picture)
         return orbit(model, picture, options, on_step=on_step, tiny_decoder=decoder), picture
 
@@ -104,7 +109,7 @@ def options_of(arguments: argparse.Namespace) -> SV3DOptions:
     camera: dict[str, Any] = {"azimuths_deg": azimuths or None}
     if elevations:
         camera["elevations_deg"] = elevations[0] if len(elevations) == 1 else elevations
-    return SV3DOptions(**sampling_settings(arguments), **camera)
+    return SV3DOptions(**sampling_settings(arguments), **camera, **without_none(side=arguments.side))
 
 
 def object_options(arguments: argparse.Namespace) -> ObjectOptions:

@@ -28,10 +28,14 @@ if TYPE_CHECKING:  # torch comes with them, and `--help` should not wait for it
 VERSIONS = ("svd", "svd_xt", "svd_xt_1_1")
 EXAMPLES = """\
 examples:
-  A clip of 25 frames from a picture, as Stability AI's script makes it:
+  A clip of 25 frames and 1024x576 pixels from a picture:
     zoetrope svd picture.jpg --model svd_xt.safetensors --out output/clips
-  Of every picture in a folder, at the size that the model was trained on, with little memory:
-    zoetrope svd pictures --model svd_xt.safetensors --out output/clips --width 1024 --height 576 --decoding-t 2
+  The same at the picture's own size, as Stability AI's script makes it:
+    zoetrope svd picture.jpg --model svd_xt.safetensors --out output/clips --keep-size
+  Of every picture in a folder, smaller and with little memory:
+    zoetrope svd pictures --model svd_xt.safetensors --out output/clips --width 768 --height 448 --decoding-t 2
+  At once, with the small model that ships, which knows coloured shapes and moons:
+    zoetrope svd moon.png --model builtin:svd --out output/clips
   Another motion, and the reference's invisible watermark:
     zoetrope svd picture.jpg --model svd_xt.safetensors --out output/clips --motion-bucket-id 180 --seed 7 --watermark
 
@@ -49,8 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("motion and size")
     flag(group, "fps_id", type=int, metavar="N", help="the rate that the model is told, less one: 6 is 7 a second (6)")
     flag(group, "motion_bucket_id", type=int, metavar="N", help="how much moves, 1 to 255 (127)")
-    group.add_argument("--width", type=int, metavar="PIXELS", help="a multiple of 64 (the picture's)")
-    group.add_argument("--height", type=int, metavar="PIXELS", help="a multiple of 64 (the picture's)")
+    group.add_argument("--width", type=int, metavar="PIXELS", help="a multiple of 64 (1024, or the model's own)")
+    group.add_argument("--height", type=int, metavar="PIXELS", help="a multiple of 64 (576, or the model's own)")
+    group.add_argument("--keep-size", action="store_true", help="the picture's size, as Stability AI's script has it")
     add_file_arguments(parser, "fps_id and one")
 
 
@@ -58,6 +63,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Make the clips; gives 0 where every picture has its clip, else 2."""
     options = options_of(arguments)
     model = load_model(arguments)
+    options = options.completed(model)
     decoder = load_decoder(arguments, model)
     rate = arguments.frames_per_second or options.fps_id + 1
     from ..pipelines.sampling import side_multiple
@@ -82,6 +88,7 @@ def options_of(arguments: argparse.Namespace) -> SVDOptions:
         motion_bucket_id=arguments.motion_bucket_id,
         width=arguments.width,
         height=arguments.height,
+        keep_size=arguments.keep_size,
     )
     return SVDOptions(**sampling_settings(arguments), **own)
 

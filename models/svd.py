@@ -30,6 +30,8 @@ Place = Callable[[Any], Weights[Any]]
 
 FAMILIES: dict[int, Family] = {768: "svd", 256: "sv3d_u", 1280: "sv3d_p"}
 """By how many numbers the vector has that conditions a frame: all that tells the families apart."""
+SIZES: dict[Family, tuple[int, int]] = {"svd": (1024, 576), "sv3d_u": (576, 576), "sv3d_p": (576, 576)}
+"""Width and height of the pictures that the released models were made for."""
 FRAMES = {"svd": 14, "svd_xt": 25, "svd_xt_1_1": 25, "sv3d_u": 21, "sv3d_p": 21}
 PRECISIONS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 BUILTIN = Path(__file__).parent / "builtin"
@@ -61,6 +63,8 @@ class SVDModel:
     version: str  # "svd", "svd_xt", "svd_xt_1_1", "sv3d_u", "sv3d_p", or "" where nothing tells
     decoder: Decoder
     frames: int  # how many the model was trained to make
+    width: int  # of its pictures
+    height: int
     name: str
     unet: Weights[VideoUNet]
     image_encoder: Weights[CLIPVisionModelWithProjection]
@@ -126,6 +130,7 @@ def load_svd(
     heads, half = HeadWidths(head_channels, clip_head_channels), dtype == torch.float16
     found = find_model(path, heads, half=half)
     family, version, frames = _what(found, path)
+    width, height = found.size or SIZES[family]
     vae_part = found.vae if vae is None else find_vae(_existing(vae), half=vae_dtype == torch.float16)
     encoder_part = found.image_encoder
     if image_encoder is not None:
@@ -146,6 +151,8 @@ def load_svd(
         version=version,
         decoder=_decoder(vae_part),
         frames=frames,
+        width=width,
+        height=height,
         name=path.name if path.is_dir() else path.stem,
         dtype=dtype,
         **_loaded(parts, device, place),

@@ -69,6 +69,7 @@ class Found:
     image_encoder: Part | None = None
     version: str = ""
     frames: int | None = None
+    size: tuple[int, int] | None = None  # width and height of the pictures that it was made for
 
 
 def find_model(path: Path, heads: HeadWidths, *, half: bool) -> Found:
@@ -89,7 +90,13 @@ def find_model(path: Path, heads: HeadWidths, *, half: bool) -> Found:
         file.image_encoder(heads),
         checkpoint.metadata.get(METADATA + "version", ""),
         number(checkpoint, "frames", 0) or None,
+        _size(checkpoint),
     )
+
+
+def _size(checkpoint: Checkpoint) -> tuple[int, int] | None:
+    width, height = (number(checkpoint, side, 0) for side in ("width", "height"))
+    return (width, height) if width and height else None
 
 
 def find_vae(path: Path, *, half: bool) -> Part:

@@ -87,6 +87,8 @@ def _metadata(model: SVDModel) -> dict[str, str]:
         "family": model.family,
         "version": model.version,
         "frames": model.frames,
+        "width": model.width,
+        "height": model.height,
         "head_channels": widths.pop(),
         "clip_head_channels": encoder.hidden_size // encoder.num_attention_heads,
     }

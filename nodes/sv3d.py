@@ -39,7 +39,7 @@ from .sampling_inputs import (
     steps_input,
     tiny_decoder_of,
 )
-from .svd import SVDType
+from .svd import LARGEST_SIDE, MULTIPLE, SVDType
 
 CameraPathType = io.Custom("ZOETROPE_CAMERA_PATH")
 MOST_VIEWS = 1024
@@ -90,6 +90,17 @@ class SV3DOrbit(io.ComfyNode):
                     "degrees above the object; sv3d_u always goes around at the height of the picture.",
                 ),
                 *advanced_inputs(default),
+                io.Int.Input(
+                    "side",
+                    default=default.side,
+                    min=0,
+                    max=LARGEST_SIDE,
+                    step=MULTIPLE,
+                    optional=True,
+                    advanced=True,
+                    tooltip=f"Width and height of the views, a multiple of {MULTIPLE}. 0 is what the model was trained "
+                    "on, 576 for SV3D; the picture is made as large.",
+                ),
             ],
             outputs=clip_outputs(),
         )

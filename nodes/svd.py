@@ -248,5 +248,5 @@ def _side_input(side: str, default: int) -> io.Int.Input:
         max=LARGEST_SIDE,
         step=MULTIPLE,
         tooltip=f"The clip's {side} in pixels, a multiple of {MULTIPLE}: the picture is scaled and cropped to it. 0 "
-        "follows the other side, and both 0 keep the picture's size. SVD was trained on 1024 x 576.",
+        "follows the other side, and both 0 are the size that the model was trained on, 1024 x 576 for SVD.",
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..diffusion.guidance import GuidanceKind
 from ..host.weights import Weights
+from ..media.resizing import ResizeOptions, resize
 from ..models.svd import SVDModel
 from .conditioning import (
     checked_picture,
@@ -29,8 +30,6 @@ from .conditioning import (
 from .decoding import decode_latents
 from .sampling import OnStep, SamplingOptions, sample_latents, side_multiple
 from .svd import as_network_picture
-
-NATIVE_SIDE = 576
 
 
 def _listed(angles: float | Sequence[float]) -> list[float]:
@@ -61,9 +60,13 @@ class SV3DOptions(SamplingOptions):
     elevations_deg: float | Sequence[float] = 10.0
     azimuths_deg: Sequence[float] | None = None
     replace_last: bool = True  # the last frame is the picture itself
+    side: int = 0  # pixels of the views, a multiple of 64; 0 is the model's own, 576 as it was released
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._make_whole("side")
+        if self.side < 0:
+            raise ValueError(f"side is {self.side}. Choose a size in pixels, or 0 for the model's own.")
         for name in ("elevations_deg", "azimuths_deg"):
             given = getattr(self, name)
             try:
@@ -81,6 +84,7 @@ class SV3DOptions(SamplingOptions):
             steps=self.steps or default.steps,
             min_guidance=default.min_guidance if self.min_guidance is None else self.min_guidance,
             max_guidance=default.max_guidance if self.max_guidance is None else self.max_guidance,
+            side=self.side or model.width,
         )
 
 
@@ -95,13 +99,13 @@ def orbit(
 ) -> Tensor:
     """Look around the object in a picture (h w c) in 0..1: views (f h w c) in 0..1, float32 on `device`.
 
-    The picture is square, of an object in its middle on white, as `objects` prepares it. A seed gives the views that
-    the reference gives for it. To cancel, raise from `on_step`. A tiny decoder (models.tiny_decoder) takes the place of
-    the VAE's for fast and blurred views.
+    The picture is square, of an object in its middle on white, as `objects` prepares it; it is made as large as the
+    views. A seed gives the views that the reference gives for it. To cancel, raise from `on_step`. A tiny decoder
+    (models.tiny_decoder) takes the place of the VAE's for fast and blurred views.
     """
     options = options.completed(model)
     vector = camera_vector(model, options)
-    picture = as_network_picture(_checked_object(image, side_multiple(model)))
+    picture = as_network_picture(sized_object(image, options.side, side_multiple(model)))
     generator = seeded(options.seed)
     condition = encode_condition(model, picture, vector, cond_aug=options.cond_aug, generator=generator)
     noise = draw_noise((options.frames, *condition.latent.shape[1:]), generator)
@@ -154,12 +158,16 @@ def camera_angles(options: SV3DOptions) -> tuple[list[float], list[float]]:
     return polars, [math.radians((azimuth - around[-1]) % 360) for azimuth in around]
 
 
-def _checked_object(image: Tensor, multiple: int) -> Tensor:
+def sized_object(image: Tensor, side: int, multiple: int) -> Tensor:
+    """A square picture (h w c) in 0..1 as large as the views will be: (side side 3)."""
     colours = checked_picture(image)
     height, width = colours.shape[:2]
-    if height != width or height % multiple:
+    if height != width:
         raise ValueError(
-            f"The picture is {width}x{height}, but SV3D needs a square one, {NATIVE_SIDE}x{NATIVE_SIDE} as it was "
-            f"trained with, or another multiple of {multiple}. Prepare Object makes it from any picture."
+            f"The picture is {width}x{height}, but SV3D needs a square one. Prepare Object makes it from any picture."
         )
-    return colours
+    if side % multiple:
+        below = side // multiple * multiple
+        nearest = f"{below} or {below + multiple}" if below else str(multiple)
+        raise ValueError(f"side is {side}, but this model makes multiples of {multiple}. Choose {nearest}, or 0.")
+    return resize(colours[None], ResizeOptions(width=side, height=side))[0][0]

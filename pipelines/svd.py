@@ -47,8 +47,9 @@ class SVDOptions(SamplingOptions):
     | svd_xt and svd_xt_1_1 | 25     | 30    | 1.5          | 3.0          |
     """
 
-    width: int = 0  # pixels, multiples of 64; 0 and 0 keep the picture's size, but for what is left over
+    width: int = 0  # pixels, multiples of 64; 0 follows the other side, and 0 and 0 are the model's own size
     height: int = 0
+    keep_size: bool = False  # the picture's size, but for what is left over of multiples, as the reference has it
     fps_id: float = 6  # the clip's frames per second less one, as in training: 6 is 7 frames per second
     motion_bucket_id: float = 127  # how much moves, 1 to 255
 
@@ -58,16 +59,23 @@ class SVDOptions(SamplingOptions):
         self._check_numbers("fps_id", "motion_bucket_id")
         for name in ("width", "height"):
             if (side := getattr(self, name)) < 0:
-                raise ValueError(f"{name} is {side}. Choose a size in pixels, or 0 for the picture's own.")
+                raise ValueError(f"{name} is {side}. Choose a size in pixels, or 0 for the model's own.")
+        if self.keep_size and (self.width or self.height):
+            raise ValueError(
+                f"keep_size is set, and a size of {self.width}x{self.height} is given too. Choose the one or the other."
+            )
 
     def completed(self, model: SVDModel) -> SVDOptions:
         own = VERSIONS.get(model.version, LONG if model.frames >= LONG_FRAMES else SHORT)
+        sized = self.width or self.height or self.keep_size
         return dataclasses.replace(
             self,
             frames=self.frames or model.frames,
             steps=self.steps or own.steps,
             min_guidance=own.min_guidance if self.min_guidance is None else self.min_guidance,
             max_guidance=own.max_guidance if self.max_guidance is None else self.max_guidance,
+            width=self.width if sized else model.width,
+            height=self.height if sized else model.height,
         )
 
 
@@ -116,8 +124,8 @@ def image_to_video(
 def sized_picture(image: Tensor, width: int, height: int, multiple: int) -> Tensor:
     """Give a picture (h w c) in 0..1 as the network takes it: (1 3 height width) in -1..1, its sides multiples.
 
-    Without a size (0) it keeps its own, squashed by less than one multiple to the next smaller ones. With a size it
-    covers that, and what is too much is cropped evenly; where one side is 0, it follows from the other.
+    Without a size (0 and 0) it keeps its own, squashed by less than one multiple to the next smaller ones. With a size
+    it covers that, and what is too much is cropped evenly; where one side is 0, it follows from the other.
     """
     colours = checked_picture(image)
     own_height, own_width = colours.shape[:2]

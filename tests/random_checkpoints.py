@@ -66,9 +66,10 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 
 
 def write_tiny(kind: str, path: Path, *, head_widths: bool = True) -> Path:
-    """Write a tiny checkpoint, with the widths of its attention heads in the metadata or without."""
+    """Write a tiny checkpoint, made for small pictures, with the widths of its attention heads or without."""
+    size = {"zoetrope.width": "64", "zoetrope.height": "64"}
     widths = {"zoetrope.head_channels": "16", "zoetrope.clip_head_channels": "16"}
-    return write_tensors(path, tiny_tensors(kind), widths if head_widths else None)
+    return write_tensors(path, tiny_tensors(kind), size | widths if head_widths else size)
 
 
 def manifest(kind: str) -> dict[str, tuple[int, ...]]:

@@ -47,7 +47,7 @@ def frames_of(path):
 
 
 def test_a_picture_becomes_a_video_with_the_picture_it_was_made_of_beside_it(here, model, picture, capsys):
-    assert svd(picture, "--model", model, "--out", "clips", *SMALL) == 0
+    assert svd(picture, "--model", model, "--out", "clips", "--keep-size", *SMALL) == 0
 
     assert capsys.readouterr().out.split() == ["clips/000000.mp4", "clips/000000.jpg"]
     facts = probe(here / "clips" / "000000.mp4")
@@ -56,7 +56,7 @@ def test_a_picture_becomes_a_video_with_the_picture_it_was_made_of_beside_it(her
     same = image_to_video(
         load_svd(model, dtype=torch.float32, device="cpu"),
         as_images(read_picture(picture))[0],
-        SVDOptions(frames=3, steps=2),
+        SVDOptions(frames=3, steps=2, keep_size=True),
     )
     assert (frames_of(here / "clips" / "000000.mp4") - same).abs().mean() < 0.06  # of noise, which H.264 is bad at
 

@@ -208,13 +208,25 @@ def test_version_and_frames_are_told_by_the_name_where_it_does_not_lie(name, kin
 
 
 def test_what_the_metadata_say_goes_before_the_name(tmp_path):
-    metadata = {"zoetrope.version": "svd", "zoetrope.frames": "8", "zoetrope.head_channels": "8"}
+    metadata = {"zoetrope.version": "svd", "zoetrope.frames": "8", "zoetrope.head_channels": "8",
+                "zoetrope.width": "96", "zoetrope.height": "64"}  # fmt: skip
     path = write_tensors(tmp_path / "svd_xt.safetensors", tiny_tensors("svd"), metadata)
 
     model = load_svd(path, clip_head_channels=16, **ON_CPU)
 
     assert (model.version, model.frames, model.name) == ("svd", 8, "svd_xt")
+    assert (model.width, model.height) == (96, 64)
     assert heads_of(model) == {4, 8}
+
+
+@pytest.mark.parametrize(("kind", "size"), [("svd", (1024, 576)), ("sv3d_u", (576, 576)), ("sv3d_p", (576, 576))])
+def test_a_model_is_for_pictures_of_the_size_of_the_released_one_unless_it_says_another(kind, size, tmp_path):
+    widths = {"zoetrope.head_channels": "16", "zoetrope.clip_head_channels": "16"}
+    path = write_tensors(tmp_path / f"{kind}.safetensors", tiny_tensors(kind), widths)
+
+    model = load_svd(path, **ON_CPU)
+
+    assert (model.width, model.height) == size
 
 
 @pytest.mark.parametrize("text", ["0", "-14", "many", "1e3", "", "99999999999"])

@@ -29,7 +29,7 @@ def assert_equal_parts(one: SVDModel, other: SVDModel) -> None:
 @pytest.mark.parametrize("kind", TINY)
 def test_a_model_that_is_saved_is_the_same_when_loaded(kind, tiny_checkpoint, tmp_path):
     model = load_svd(tiny_checkpoint(kind), **ON_CPU)
-    model = replace(model, version="mine", frames=9)
+    model = replace(model, version="mine", frames=9, width=96, height=128)
     path = tmp_path / "saved.safetensors"
 
     save_svd(model, path, {"note": "hello"})
@@ -37,6 +37,7 @@ def test_a_model_that_is_saved_is_the_same_when_loaded(kind, tiny_checkpoint, tm
 
     assert_equal_parts(again, model)
     assert (again.family, again.version, again.frames, again.decoder) == (model.family, "mine", 9, model.decoder)
+    assert (again.width, again.height) == (96, 128)
     assert again.unet.module.config == model.unet.module.config
     assert again.image_encoder.module.config.num_attention_heads == 2
     assert open_checkpoint(path).metadata["note"] == "hello"
@@ -102,7 +103,7 @@ def test_at_full_size_the_keys_and_shapes_are_those_of_the_release(kind, tmp_pat
     family = kind if kind.startswith("sv3d") else "svd"
     parts = {name: stationary(build(getattr(found, name))) for name in PARTS}
     decoder = "temporal" if kind == "svd" else "image"
-    model = SVDModel(family, "", decoder, 14, "full", dtype=torch.float16, **parts)
+    model = SVDModel(family, "", decoder, 14, 1024, 576, "full", dtype=torch.float16, **parts)
 
     saved = {key: each.shape for key, each in tensors_of(model, torch.float16).items()}
 
@@ -176,7 +177,7 @@ def test_models_of_any_width_and_depth_come_back(unet, vector, tmp_path):
         for seed, (name, part) in enumerate(zip(PARTS, (module, vae, encoder), strict=True))
     }
     decoder = "temporal" if vector == 768 else "image"
-    model = SVDModel(families[vector], "", decoder, 5, "random", dtype=torch.float32, **placed)
+    model = SVDModel(families[vector], "", decoder, 5, 64, 64, "random", dtype=torch.float32, **placed)
 
     save_svd(model, tmp_path / "random.safetensors")
     again = load_svd(tmp_path / "random.safetensors", **ON_CPU)

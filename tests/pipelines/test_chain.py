@@ -11,7 +11,7 @@ from zoetrope.pipelines.chain import ChainOptions, chain, cross_fade, with_colou
 from zoetrope.pipelines.conditioning import embed_picture
 from zoetrope.pipelines.svd import SVDOptions, as_network_picture, image_to_video
 
-CLIP = SVDOptions(frames=5, steps=2, seed=4)
+CLIP = SVDOptions(frames=5, steps=2, seed=4, keep_size=True)
 IMAGE = torch.rand(32, 48, 3, generator=torch.Generator().manual_seed(0))
 
 
@@ -53,7 +53,9 @@ def test_the_first_segment_is_image_to_video_up_to_the_shared_frames(svd, overla
 @pytest.mark.parametrize("kind", ["svd", "svd_image_decoder"])
 def test_a_chain_is_the_same_again_and_another_with_another_seed(tiny, kind):
     first, again, other = (
-        torch.stack(list(chain(tiny(kind), IMAGE, ChainOptions(), SVDOptions(frames=5, steps=2, seed=seed))))
+        torch.stack(
+            list(chain(tiny(kind), IMAGE, ChainOptions(), SVDOptions(frames=5, steps=2, seed=seed, keep_size=True)))
+        )
         for seed in (1, 1, 2)
     )
 
@@ -77,7 +79,7 @@ def test_a_segment_starts_from_the_latent_of_the_frame_it_shares(svd, monkeypatc
 
 def test_a_segment_can_start_from_the_picture_instead(svd, monkeypatch):
     sampled, decoded = Spy(monkeypatch, "sample_latents"), Spy(monkeypatch, "decode_latents")
-    clip = SVDOptions(frames=5, steps=2, cond_aug=0.0)
+    clip = SVDOptions(frames=5, steps=2, cond_aug=0.0, keep_size=True)
 
     list(chain(svd, IMAGE, ChainOptions(segments=2, overlap=2, handoff="picture"), clip))
 

@@ -50,7 +50,7 @@ def test_the_defaults_are_the_reference_s(tiny):
     assert (options.elevations_deg, options.azimuths_deg) == (10.0, None)
     assert (options.decoding_t, options.replace_last) == (14, True)
     own = SV3DOptions(frames=0, steps=0, min_guidance=None, max_guidance=None)
-    assert own.completed(tiny("sv3d_u")) == options
+    assert own.completed(tiny("sv3d_u")) == replace(options, side=64)
 
 
 def test_angles_are_told_as_by_the_reference():
@@ -140,9 +140,28 @@ def test_a_model_of_another_kind_is_refused_with_the_way_out(tiny):
         orbit(tiny("svd"), picture_of("sv3d_u"))
 
 
-@pytest.mark.parametrize("size", [(64, 128), (72, 72)])
+@pytest.mark.parametrize("size", [(64, 128), (72, 73)])
 def test_a_picture_that_is_not_prepared_is_refused_with_the_way_out(tiny, size):
     with pytest.raises(
         ValueError, match=f"The picture is {size[1]}x{size[0]}, but SV3D needs a square.*Prepare Object"
     ):
         orbit(tiny("sv3d_u"), torch.zeros(*size, 3), options_of("sv3d_u"))
+
+
+@pytest.mark.parametrize(("side", "wanted"), [(0, 64), (32, 32)])
+def test_views_are_as_large_as_the_model_s_own_or_as_asked(tiny, side, wanted):
+    """The picture is made as large, and is the last view."""
+    white_on_black = torch.zeros(192, 192, 3)
+    white_on_black[48:144, 48:144] = 1
+
+    views = orbit(tiny("sv3d_u"), white_on_black, options_of("sv3d_u", steps=1, side=side))
+
+    assert views.shape[1:] == (wanted, wanted, 3)
+    assert_close(views[-1].mean(), torch.tensor(0.25), rtol=0, atol=0.01)
+
+
+def test_a_side_that_the_network_cannot_make_is_refused(tiny):
+    with pytest.raises(ValueError, match=r"side is 40, but this model makes multiples of \d+. Choose"):
+        orbit(tiny("sv3d_u"), torch.zeros(64, 64, 3), options_of("sv3d_u", side=40))
+    with pytest.raises(ValueError, match="side is -8"):
+        SV3DOptions(side=-8)

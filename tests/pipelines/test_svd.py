@@ -22,7 +22,7 @@ KINDS = ["svd", "svd_deep"]
 
 def options_of(kind: str, **changes) -> SVDOptions:
     numbers = config(f"e2e_{kind}")["numbers"]
-    return SVDOptions(**{**sampled_with(f"e2e_{kind}"), **numbers, **changes})
+    return SVDOptions(**{"keep_size": True, **sampled_with(f"e2e_{kind}"), **numbers, **changes})
 
 
 def picture_of(kind: str) -> torch.Tensor:
@@ -70,7 +70,7 @@ def test_the_frames_are_those_of_diffusers_pipeline(tiny, seed):
 
     options = SVDOptions(
         frames=6, steps=5, fps_id=6, min_guidance=1.0, max_guidance=3.0, motion_bucket_id=100, cond_aug=0.05,
-        decoding_t=4, seed=seed,
+        decoding_t=4, seed=seed, keep_size=True,
     )  # fmt: skip
     frames = image_to_video(ours, pixels / 255, options)
 
@@ -176,9 +176,24 @@ def test_each_version_has_the_reference_s_numbers(tiny, version, frames, expecte
 
 
 def test_numbers_that_are_given_are_kept(tiny):
-    given = SVDOptions(frames=3, steps=2, min_guidance=0.0, max_guidance=0.5)
+    given = SVDOptions(frames=3, steps=2, min_guidance=0.0, max_guidance=0.5, width=128, height=192)
 
     assert given.completed(tiny("svd")) == given
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [({}, (64, 64)), ({"width": 128}, (128, 0)), ({"height": 128}, (0, 128)), ({"keep_size": True}, (0, 0))],
+)
+def test_without_a_size_the_clip_has_the_model_s_own(tiny, given, size):
+    completed = SVDOptions(**given).completed(tiny("svd"))
+
+    assert (completed.width, completed.height) == size
+
+
+def test_a_size_and_the_picture_s_size_cannot_both_be_had():
+    with pytest.raises(ValueError, match="keep_size is set, and a size of 64x0 is given too"):
+        SVDOptions(width=64, keep_size=True)
 
 
 def test_a_picture_whose_size_is_fine_is_taken_as_it_is():
