@@ -14,6 +14,7 @@ from .progress import ProgressDisplay
 
 OK, WRONG, INTERRUPTED = 0, 2, 130
 OTHERS = {
+    "demo": "one picture in, video out, before and after a LoRA, with a report; nothing is downloaded",
     "queue": "run a workflow on a ComfyUI server",
     "train": "fine-tune a model on footage",
     "svd": "make a picture, or a folder of them, into clips with Stable Video Diffusion",

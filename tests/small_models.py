@@ -51,6 +51,14 @@ def put_lora(folder: Path) -> Path:
     return folder / "loras" / "svd_lora.safetensors"
 
 
+def put_svd_and_lora(folder: Path) -> dict[str, Path]:
+    """A tiny SVD model and a LoRA for it, by the names that options have for them."""
+    checkpoint = folder / "checkpoints" / "svd.safetensors"
+    checkpoint.parent.mkdir(parents=True)
+    write_tiny("svd", checkpoint)
+    return {"model": checkpoint, "lora": put_lora(folder)}
+
+
 def needs_models(prompt: dict[str, Any]) -> bool:
     return any(node["class_type"] == "ZoetropeLoadSVD" for node in prompt.values())
 

@@ -12,22 +12,29 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from .held_out import held_out_seeds
+
 OnProgress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is, and of how much; to cancel, raise from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuringOptions:
-    seeds: int = 100  # how many clips, from the first held-out one on
-    first: int = 0  # of them
+    seeds: int = 0  # how many held-out clips; 0 is the measure's own number
+    first: int = 0  # of the held-out clips
     model: str | Path = ""  # a checkpoint in place of the one that ships
     lora: str | Path = ""  # a LoRA in place of the one that ships
     steps: int = 0  # of sampling; 0 is the model's own number
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name, least in (("seeds", 1), ("first", 0), ("steps", 0)):
-            if (value := getattr(self, name)) < least:
-                raise ValueError(f"{name} is {value}. Give a whole number from {least} on.")
+        for name in ("seeds", "first", "steps"):
+            if (value := getattr(self, name)) < 0:
+                raise ValueError(f"{name} is {value}. Give a whole number from 0 on.")
+
+    def held_out(self, own: int) -> range:
+        """The seeds to measure on, where `own` is the measure's own number of them."""
+        return held_out_seeds(self.seeds or own, self.first)
 
 
 @dataclass(frozen=True, kw_only=True)
