@@ -54,7 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shapes.add_argument("--shapes", type=int, metavar="N", help="how many in a clip (3)")
     objects = parser.add_argument_group("objects")
     objects.add_argument("--kind", metavar="KIND", help="cube, house, mug, letter, car, bird, chair, or any (any)")
-    objects.add_argument("--orbit", metavar="HOW", help="turn: once round; wander: unevenly, up and down (turn)")
+    objects.add_argument(
+        "--orbit",
+        metavar="HOW",
+        help="turn: once round; wander: unevenly, up and down; views: each frame from anywhere (turn)",
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:

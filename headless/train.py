@@ -30,6 +30,11 @@ run.yaml, in which paths start from its folder:
   zoetrope train svd --config run.yaml --resume
   accelerate launch -m zoetrope train svd --config run.yaml
 
+SV3D learns from views whose angles are known, and its picture is the last frame. `zoetrope toyworld render objects`
+draws such footage. In footage of one's own, each line of footage.jsonl has [elevation, azimuth] of every frame, in
+degrees, azimuths growing as the camera goes to its right: "camera": {"mug_1.png": [10, 0], "mug_2.png": [10, 17.1]}
+  zoetrope train sv3d --set model=sv3d_p.safetensors --set footage=objects --set run=runs/objects
+
 Ctrl-C, or a file called `stop` in the run's folder, ends a run after the step that it is at; --resume goes on with it.
 """
 
@@ -48,14 +53,24 @@ def _svd() -> Trainer:
     return Trainer(SVDTraining, plan_svd, train_svd)
 
 
-METHODS: dict[str, Callable[[], Trainer]] = {"svd": _svd}
+def _sv3d() -> Trainer:
+    from ..trainers.sv3d import SV3DTraining, plan_sv3d, train_sv3d
+
+    return Trainer(SV3DTraining, plan_sv3d, train_sv3d)
+
+
+METHODS: dict[str, Callable[[], Trainer]] = {"svd": _svd, "sv3d": _sv3d}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Fine-tunes a model on footage."
     parser.epilog = EXAMPLE
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("method", choices=sorted(METHODS), help="svd: Stable Video Diffusion, a LoRA or weights")
+    parser.add_argument(
+        "method",
+        choices=sorted(METHODS),
+        help="svd: Stable Video Diffusion; sv3d: its orbits around a thing; a LoRA or weights of either",
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file with the run's settings")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting in place of the file's; repeatable"

@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..clips.cameras import with_camera
 from ..clips.footage import Clip, Footage, update_manifest
 from ..clips.ledger import MADE, Ledger, made_of, opened_ledger
 from ..media.frame_folders import FramesOptions, write_frames
 from ..media.pictures import to_bytes
 from .clip import LARGEST_SEED, ClipOptions, ToyClip
+from .objects import ObjectsClip
 from .scenes import SCENES, draw
 from .shapes import ShapesOptions
 
@@ -105,6 +107,8 @@ def _render(ledger: Ledger, name: str, options: ClipOptions) -> Clip:
         caption=toy_clip.caption,
         other=json.dumps({MADE: {"how": _how_made(options)}}, sort_keys=True),
     )
+    if isinstance(toy_clip, ObjectsClip):
+        clip = with_camera(clip, toy_clip.scene.elevations, toy_clip.scene.azimuths)
     ledger.commit(draft, clip)
     return clip
 

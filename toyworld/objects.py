@@ -21,18 +21,21 @@ from .drawing import in_steps_of_a_screen
 from .object_kinds import KINDS
 from .solids import NOTHING, Solid
 
-ORBITS = ("turn", "wander")
+ORBITS = ("turn", "wander", "views")
 DISTANCE = 4.0  # from the thing's middle to the camera; a ball that holds the thing has the radius 1
 MARGIN = 1.06  # the picture's half side, where that ball just touches it being 1
 SAMPLES = 4  # across a pixel that an edge crosses, and down
 LOWEST, HIGHEST = -10.0, 40.0  # degrees of elevation
 SWAY = 15.0  # degrees by which a wandering camera rises and sinks, about
+HIGHEST_VIEW = 60.0  # degrees of elevation, where each frame is seen from anywhere
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectsOptions(ClipOptions):
     kind: str = "any"  # one of KINDS, or any
-    orbit: str = "turn"  # once round at one height; wander rises, sinks and goes at an uneven pace on the way
+    # turn goes once round at one height; wander rises, sinks and goes at an uneven pace on the way; views is no path at
+    # all, each frame being seen from anywhere.
+    orbit: str = "turn"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -114,6 +117,9 @@ def compose(options: ObjectsOptions = ObjectsOptions()) -> Orbit:
     shares = [frame / options.frames for frame in range(options.frames)]
     if options.orbit == "turn":
         elevations, azimuths = [elevation] * options.frames, [360 * share for share in shares]
+    elif options.orbit == "views":
+        elevations = [chance.between(LOWEST, HIGHEST_VIEW) for _ in shares]
+        azimuths = [chance.between(0, 360) for _ in shares]
     else:
         # Sines that come round with the turn, so that the clip loops; the pace never turns back.
         elevations = [elevation + SWAY * (_wave(share + start) - _wave(start)) for share in shares]

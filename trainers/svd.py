@@ -24,10 +24,11 @@ from .loop import TrainingStep, nobody_asks, train
 from .processes import Processes
 from .run_folder import RunFolder, nobody_reads, opened_run
 from .states import Note
-from .svd_footage import CachedFootage, TrainingClip, told_of, training_clips
+from .svd_footage import CachedFootage, TrainingClip, told_of
+from .svd_kinds import SVD, Kind
 from .svd_method import Facts, SVDMethod
 from .svd_plan import SVDPlan, plan_svd
-from .svd_settings import SVDTraining
+from .svd_settings import ClipTraining, SVDTraining
 from .svd_trained import is_lora
 
 __all__ = ["SVDMethod", "SVDPlan", "SVDTraining", "load_for_training", "plan_svd", "train_svd"]
@@ -40,7 +41,7 @@ def nobody_watches(title: str, done: int, total: int) -> None:
     """For callers that show no progress."""
 
 
-def load_for_training(settings: SVDTraining, device: torch.device) -> SVDModel:
+def load_for_training(settings: ClipTraining, device: torch.device) -> SVDModel:
     """The model in the precision that it is trained in; weights that are trained themselves need float32."""
     dtype = DTYPES[settings.on(device).precision] if is_lora(settings.preset) else torch.float32
     return load_svd(settings.model, dtype=dtype, device=device)
@@ -48,8 +49,9 @@ def load_for_training(settings: SVDTraining, device: torch.device) -> SVDModel:
 
 @torch.inference_mode(False)  # ComfyUI runs nodes in it
 def train_svd(
-    settings: SVDTraining,
+    settings: ClipTraining,
     *,
+    kind: Kind = SVD,
     plan: SVDPlan | None = None,
     model: SVDModel | None = None,
     processes: Processes = Processes(torch.device("cpu")),
@@ -60,21 +62,21 @@ def train_svd(
     """Begin a run or go on with it, and yield after every step.
 
     What cannot work is refused before anything is loaded or written. `model` is one that is loaded already; it stays as
-    it is.
+    it is. `kind` is the family of models that the settings are for; sv3d.py has another.
     """
     settings = settings.on(processes.device)
-    plan = plan or plan_svd(settings, device=processes.device)
+    plan = plan or plan_svd(settings, device=processes.device, kind=kind)
     with _opened(settings, processes, note) as run:
         model = model or load_for_training(settings, processes.device)
         cached = CachedFootage(model, settings, TensorCache(run.cache, note))
         if not processes.is_first:
             processes.wait()  # until what follows is computed and kept by the first
-        trained, held_out = training_clips(
+        trained, held_out = kind.clips(
             plan.clips, cached, settings, plan.frames, lambda done, total: on_progress("Measuring motion", done, total)
         )
         hashes = {"footage": cached.hash_of([path for clip in (*trained, *held_out) for path in clip.paths])}
         facts = Facts(plan.facts.version or model.name, plan.facts.dtype, hashes["footage"])
-        method = SVDMethod(model, settings, cached, trained, held_out, facts, plan.activation_bytes)
+        method = SVDMethod(model, settings, cached, trained, held_out, facts, plan.activation_bytes, kind)
         if processes.is_first:
             run.describe(method.name, plain(settings), hashes | cached.model_hashes)
             _write_clips(run, settings, trained, held_out)
@@ -85,12 +87,12 @@ def train_svd(
         yield from train(method, settings, run, processes, asked_to_stop)
 
 
-def _opened(settings: SVDTraining, processes: Processes, note: Note) -> AbstractContextManager[RunFolder]:
+def _opened(settings: ClipTraining, processes: Processes, note: Note) -> AbstractContextManager[RunFolder]:
     """The run's folder, which the first process holds for all."""
     return opened_run(settings.run, note) if processes.is_first else nullcontext(RunFolder(settings.run, note))
 
 
-def _numbers(settings: SVDTraining, run: RunFolder, processes: Processes) -> range:
+def _numbers(settings: ClipTraining, run: RunFolder, processes: Processes) -> range:
     """Of the samples that this session draws."""
     state = run.newest_state()
     step = state.progress["step"] if state else 0
@@ -102,7 +104,7 @@ def _numbers(settings: SVDTraining, run: RunFolder, processes: Processes) -> ran
 
 
 def _write_clips(
-    run: RunFolder, settings: SVDTraining, trained: Sequence[TrainingClip], held_out: Sequence[TrainingClip]
+    run: RunFolder, settings: ClipTraining, trained: Sequence[TrainingClip], held_out: Sequence[TrainingClip]
 ) -> None:
     """Keep what was made of each clip: its rate, its motion, its crop."""
     told = {

@@ -1,11 +1,12 @@
-"""Footage as SVD is trained on it: which clips and frames, what the network is told of them, and their latents.
+"""Footage as video models are trained on it: which clips and frames, what SVD is told of them, and their latents.
 
 Axes: f frames, c channels, h height, w width (of pictures or latents), d width of CLIP's token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -19,15 +20,18 @@ from ..clips.footage import Clip, Footage, read_footage, some_of
 from ..clips.motion import measure_pictures, motion_buckets
 from ..media.pictures import as_images, read_picture
 from ..media.resizing import ResizeOptions, resize
-from ..models.svd import SVDModel
-from ..pipelines.conditioning import embed_picture, encode_pictures
+from ..models.svd import Family, SVDModel
+from ..pipelines.conditioning import embed_picture, encode_pictures, svd_vector
 from ..pipelines.svd import as_network_picture
 from .caching import CacheKey, TensorCache, Tensors, hash_of_files, hash_of_tensors
 from .errors import TrainingError
 from .randomness import Chance
-from .svd_settings import SVDTraining
+from .svd_settings import ClipTraining, SVDTraining
 
 ASSUMED_RATE = 7.0  # frames per second, where nobody tells: SVD's own examples
+OnClip = Callable[[int, int], None]
+"""Told how many clips are done, of how many."""
+HELD_BYTES = 2**26  # of latents in memory; a small model's are all held, of a large one's the first ones
 CODE = 1  # raised with each change of what is computed here and kept
 
 
@@ -41,8 +45,8 @@ class ChosenClips:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class TrainingClip:
+@dataclass(frozen=True, kw_only=True)
+class TrainingClip(ABC):
     """A clip and what the network is told of it."""
 
     name: str
@@ -50,12 +54,6 @@ class TrainingClip:
     frames: int  # that are taken at a time
     step: int  # from each of them to the next
     frames_per_second: float  # at which what is taken keeps the clip's time
-    motion_bucket: int
-
-    @property
-    def fps_id(self) -> int:
-        """The rate as SVD is told it, in training and in sampling: one less than it is."""
-        return max(0, round(self.frames_per_second) - 1)
 
     @property
     def starts(self) -> int:
@@ -63,7 +61,47 @@ class TrainingClip:
         return len(self.paths) - span(self.frames, self.step) + 1
 
     def window(self, start: int) -> tuple[Path, ...]:
-        return self.paths[start : start + span(self.frames, self.step) : self.step]
+        return self.paths[self.taken(start)]
+
+    def taken(self, start: int) -> slice:
+        return slice(start, start + span(self.frames, self.step), self.step)
+
+    @abstractmethod
+    def picture(self, start: int) -> Path:
+        """The frame of a window that the network is shown."""
+
+    @abstractmethod
+    def vector(self, start: int, cond_aug: float) -> Tensor:
+        """The numbers (f v) that the network is told of a window, the noise on the picture among them."""
+
+    @abstractmethod
+    def told(self) -> dict[str, Any]:
+        """What of those numbers belongs to the clip, for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SVDClip(TrainingClip):
+    """A clip that begins with the picture."""
+
+    motion_bucket: int
+
+    @property
+    def fps_id(self) -> int:
+        """The rate as SVD is told it, in training and in sampling: one less than it is."""
+        return max(0, round(self.frames_per_second) - 1)
+
+    def picture(self, start: int) -> Path:
+        return self.paths[start]
+
+    def vector(self, start: int, cond_aug: float) -> Tensor:
+        return svd_vector(self.frames, fps_id=self.fps_id, motion_bucket_id=self.motion_bucket, cond_aug=cond_aug)
+
+    def told(self) -> dict[str, Any]:
+        return {"fps_id": self.fps_id, "motion_bucket": self.motion_bucket}
+
+
+def nobody_counts(done: int, total: int) -> None:
+    """For callers that show no progress."""
 
 
 def span(frames: int, step: int) -> int:
@@ -71,7 +109,7 @@ def span(frames: int, step: int) -> int:
     return (frames - 1) * step + 1
 
 
-def choose_clips(settings: SVDTraining, frames: int) -> ChosenClips:
+def choose_clips(settings: ClipTraining, frames: int) -> ChosenClips:
     """Read which clips there are, and refuse what could not be trained on."""
     footage, notes = read_footage(settings.footage)
     trained, held_out = footage.select("train").clips, footage.select("validation").clips
@@ -93,10 +131,8 @@ def choose_clips(settings: SVDTraining, frames: int) -> ChosenClips:
     return ChosenClips(footage, trained, held_out, tuple(notes))
 
 
-def rate_of(clip: Clip, settings: SVDTraining) -> float:
+def rate_of(clip: Clip, settings: ClipTraining) -> float:
     """The frames per second of what is trained."""
-    if settings.frames_per_second:
-        return settings.frames_per_second
     return clip.frames_per_second / settings.frame_step if clip.frames_per_second else ASSUMED_RATE
 
 
@@ -108,7 +144,7 @@ def start_of(clip: TrainingClip, chance: Chance, *, random_start: bool) -> int:
 class CachedFootage:
     """What is computed from the footage: once, and then read from the run's cache."""
 
-    def __init__(self, model: SVDModel, settings: SVDTraining, cache: TensorCache) -> None:
+    def __init__(self, model: SVDModel, settings: ClipTraining, cache: TensorCache) -> None:
         self._model, self._cache = model, cache
         # With the filter that sampling uses.
         self._size = ResizeOptions(width=settings.width, height=settings.height, fit=settings.fit, filter="lanczos")
@@ -118,6 +154,12 @@ class CachedFootage:
         )
         self._encoder_hash = hash_of_tensors(model.image_encoder.module.state_dict())
         self._hashes: dict[tuple[Path, int, int], str] = {}
+        self._held: dict[str, Tensor] = {}  # latents by the names of their entries
+        self._held_bytes = 0
+
+    @property
+    def family(self) -> Family:
+        return self._model.family
 
     @property
     def model_hashes(self) -> dict[str, str]:
@@ -126,6 +168,10 @@ class CachedFootage:
     def latents(self, paths: Sequence[Path]) -> Tensor:
         """The likeliest latents (f c h w) of frames, scaled as they are sampled."""
         return torch.cat([self._latent(path) for path in paths])
+
+    def picture_latent(self, path: Path) -> Tensor:
+        """The likeliest latent (1 c h w) of a frame, not scaled, as the network is shown a picture."""
+        return self._latent(path) / self._model.vae.module.config.scaling_factor
 
     def token(self, path: Path) -> Tensor:
         """What CLIP makes of a frame: (1 d). It is shown the crop that the network is, as when sampling."""
@@ -152,15 +198,41 @@ class CachedFootage:
     def hash_of(self, paths: Sequence[Path]) -> str:
         return _joined(self._hash(path) for path in paths)
 
+    def noised_latent(self, path: Path, level: float, chance: Chance, *, keep: bool) -> Tensor:
+        """The likeliest latent (1 c h w) of a frame with noise on it, not scaled; kept where it will be asked again."""
+
+        def make() -> Tensor:
+            picture = self.picture(path)
+            noise = chance.normal("noise on the picture", picture.shape)
+            return encode_pictures(self._model.vae, picture + level * noise)
+
+        if not keep:
+            return make()
+        drawn = {"level": level, "seed": chance.seed, "number": str(chance.number)}
+        return self._kept(self._key(path, "noised latent", self._vae_hash, drawn), make)
+
     def _latent(self, path: Path) -> Tensor:
-        def make() -> Tensors:
+        def make() -> Tensor:
             scale = self._model.vae.module.config.scaling_factor
-            return {"latent": encode_pictures(self._model.vae, self.picture(path)) * scale}
+            return encode_pictures(self._model.vae, self.picture(path)) * scale
 
-        return self._cache.get(self._key(path, "latent", self._vae_hash), make)["latent"]
+        return self._kept(self._key(path, "latent", self._vae_hash), make)
 
-    def _key(self, path: Path, what: str, model: str) -> CacheKey:
-        return CacheKey(source=self._hash(path), view={"what": what, **asdict(self._size)}, model=model, code=CODE)
+    def _kept(self, key: CacheKey, make: Callable[[], Tensor]) -> Tensor:
+        """A latent from memory, or from the disk, or made."""
+        name = key.name
+        if name in self._held:
+            return self._held[name]
+        latent = self._cache.get(key, lambda: {"latent": make()})["latent"]
+        size = latent.numel() * latent.element_size()
+        if self._held_bytes + size <= HELD_BYTES:
+            self._held[name] = latent
+            self._held_bytes += size
+        return latent
+
+    def _key(self, path: Path, what: str, model: str, more: Mapping[str, Any] | None = None) -> CacheKey:
+        view = {"what": what, **asdict(self._size), **(more or {})}
+        return CacheKey(source=self._hash(path), view=view, model=model, code=CODE)
 
     def _hash(self, path: Path) -> str:
         """Of a file's bytes, read again only where its size or time has changed."""
@@ -177,20 +249,20 @@ def training_clips(
     cached: CachedFootage,
     settings: SVDTraining,
     frames: int,
-    on_clip: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[list[TrainingClip], list[TrainingClip]]:
+    on_clip: OnClip = nobody_counts,
+) -> tuple[list[SVDClip], list[SVDClip]]:
     """The clips to train on and those to validate with, the motion measured where nobody has yet."""
     clips = [*chosen.trained, *chosen.held_out]
     buckets = [settings.motion_bucket] * len(clips)
     if not settings.motion_bucket:
         buckets = motion_buckets(_motions(clips, chosen.footage, cached, on_clip))
     made = [
-        TrainingClip(
+        SVDClip(
             name=clip.name,
             paths=tuple(chosen.footage.paths(clip)),
             frames=frames,
             step=settings.frame_step,
-            frames_per_second=rate_of(clip, settings),
+            frames_per_second=settings.frames_per_second or rate_of(clip, settings),
             motion_bucket=bucket,
         )
         for clip, bucket in zip(clips, buckets, strict=True)
@@ -198,9 +270,7 @@ def training_clips(
     return made[: len(chosen.trained)], made[len(chosen.trained) :]
 
 
-def _motions(
-    clips: Sequence[Clip], footage: Footage, cached: CachedFootage, on_clip: Callable[[int, int], None]
-) -> list[float]:
+def _motions(clips: Sequence[Clip], footage: Footage, cached: CachedFootage, on_clip: OnClip) -> list[float]:
     """How much moves in each: what the manifest says, or else what is measured."""
     found = {clip.name: clip.motion for clip in clips if clip.motion is not None}
     unknown = [clip for clip in clips if clip.motion is None]
@@ -210,15 +280,14 @@ def _motions(
     return [found[clip.name] for clip in clips]
 
 
-def told_of(clip: TrainingClip, settings: SVDTraining) -> dict[str, Any]:
+def told_of(clip: TrainingClip, settings: ClipTraining) -> dict[str, Any]:
     """What was made of a clip, to be kept beside the run."""
     return {
         "clip": clip.name,
         "frames": len(clip.paths),
         "taken": clip.frames,
         "step": clip.step,
-        "fps_id": clip.fps_id,
-        "motion_bucket": clip.motion_bucket,
+        **clip.told(),
         "size": [settings.width, settings.height],
         "fit": settings.fit,
     }

@@ -1,4 +1,4 @@
-"""Fine-tuning SVD, as a method of the training loop.
+"""Fine-tuning SVD and SV3D, as a method of the training loop.
 
 Axes: b clips, f frames, c channels, h height, w width (of the latent), d width of CLIP's token, v of the vector.
 """
@@ -6,7 +6,7 @@ Axes: b clips, f frames, c channels, h height, w width (of the latent), d width 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,15 @@ from ..models.lora import describe_lora, save_lora
 from ..models.svd import SVDModel
 from ..models.svd_saving import save_svd
 from ..pipelines.activations import vae_bytes
-from ..pipelines.conditioning import encode_pictures, svd_vector
 from .method import Sample, Validation
 from .randomness import Chance, item_of
 from .svd_checkpointing import checkpointed_unet
 from .svd_footage import CachedFootage, TrainingClip, start_of
-from .svd_loss import Kept, noise_level, noised, picture_noise_level, velocity_loss, what_is_kept
-from .svd_settings import SVDTraining
+from .svd_kinds import SVD, Kind
+from .svd_loss import Kept, noise_level, noised, velocity_loss, what_is_kept
+from .svd_settings import ClipTraining, SVDTraining
 from .svd_trained import make_trainable
-from .svd_validation import AUGMENTATION, Trial, losses, made_clips, trials
+from .svd_validation import Trial, losses, trials
 
 BOTH = Kept(token=True, latent=True)
 
@@ -39,7 +39,7 @@ class Batch:
     clips: Tensor  # (b f c h w) as they are sampled
     noise: Tensor  # (b f c h w)
     levels: Tensor  # (b) of noise
-    pictures: Tensor  # (b c h w) latents, not scaled, of the noised first frames; 0 where left out
+    pictures: Tensor  # (b c h w) latents, not scaled, of what it is shown; 0 where left out
     tokens: Tensor  # (b 1 d); 0 where left out
     vectors: Tensor  # (b f v)
 
@@ -56,23 +56,26 @@ class Facts:
 class SVDMethod:
     """Fine-tunes a model on clips; the model that is given stays as it is."""
 
-    name = "svd"
-
     def __init__(
         self,
         model: SVDModel,
-        settings: SVDTraining,
+        settings: ClipTraining,
         cached: CachedFootage,
         trained: Sequence[TrainingClip],
         held_out: Sequence[TrainingClip],
         facts: Facts,
         activation_bytes: int = 0,
+        kind: Kind = SVD,
     ) -> None:
-        self._settings, self._cached, self._facts = settings, cached, facts
+        self._settings, self._cached, self._facts, self._kind = settings, cached, facts, kind
         self._clips, self._held_out = list(trained), list(held_out)
         self._activation_bytes = activation_bytes
         alpha = settings.alpha or float(settings.rank)
         self._trained = make_trainable(model, settings.preset, settings.rank, alpha, settings.seed)
+
+    @property
+    def name(self) -> str:
+        return self._kind.method
 
     @property
     def model(self) -> SVDModel:
@@ -95,19 +98,19 @@ class SVDMethod:
         """Compute what samples of these numbers, and validation, take of the footage, so that steps only train."""
         settings = self._settings
         frames: dict[Path, None] = {}
-        starts: dict[Path, None] = {}
-        windows = [clip.window(0) for clip in self._held_out[: settings.validation_clips]]
+        pictures: dict[Path, None] = {}
+        windows = [(clip, 0) for clip in self._held_out[: settings.validation_clips]]
         for number in numbers:
             clip = self._clips[item_of(settings.seed, number, self.items)]
-            windows.append(clip.window(self._start(clip, Chance(settings.seed, number))))
-        for window in windows:
-            frames.update(dict.fromkeys(window))
-            starts[window[0]] = None
-        total = len(frames) + len(starts)
-        for done, path in enumerate(starts, 1):  # first, so that CLIP can leave the device
+            windows.append((clip, self._start(clip, Chance(settings.seed, number))))
+        for clip, start in dict.fromkeys(windows):
+            frames.update(dict.fromkeys(clip.window(start)))
+            pictures[clip.picture(start)] = None
+        total = len(frames) + len(pictures)
+        for done, path in enumerate(pictures, 1):  # first, so that CLIP can leave the device
             self._cached.token(path)
             on_frame(done, total)
-        for done, path in enumerate(frames, len(starts) + 1):
+        for done, path in enumerate(frames, len(pictures) + 1):
             self._cached.latents([path])
             on_frame(done, total)
 
@@ -122,14 +125,14 @@ class SVDMethod:
         numbers = losses(trials(self._held_out, self._settings), self._tried)
         # Sampled as it will be by who uses the result: autocast would also reach the VAE, which wants float32.
         with torch.autocast(self.model.unet.device.type, enabled=False):
-            made = made_clips(self.model, self._held_out, self._cached, self._settings)
+            made = self._kind.samples(self.model, self._held_out, self._cached, self._settings)
         return Validation(
             numbers={**numbers, **made.numbers}, clips=made.clips, frames_per_second=made.frames_per_second
         )
 
     def export(self, folder: Path, step: int) -> Path:
         path = folder / f"{self._settings.run.resolve().name}-{step}.safetensors"
-        settings = {name: getattr(self._settings, name) for name in TOLD}
+        settings = {name: value for name, value in asdict(self._settings).items() if name in TOLD}
         metadata = describe_lora(
             base=self._facts.base,
             trigger=self._settings.caption,
@@ -147,32 +150,54 @@ class SVDMethod:
         return start_of(clip, chance, random_start=self._settings.random_start)
 
     def _row(self, clip: TrainingClip, chance: Chance) -> Batch:
-        settings = self._settings
+        settings, start = self._settings, self._start(clip, chance)
         kept = what_is_kept(chance, settings.dropout, parity=settings.parity)
         level = noise_level(chance, parity=settings.parity)
-        return self._told(clip, self._start(clip, chance), chance, level, picture_noise_level(chance), kept)
+        of_picture = self._chance_of_picture(clip.picture(start), chance)
+        drawn = self._kind.picture_level
+        picture_level = drawn(of_picture) if drawn else self._kind.usual_picture_level
+        return self._told(clip, start, chance, of_picture, level, picture_level, kept)
+
+    @property
+    def _noised_pictures(self) -> int:
+        return self._settings.noised_pictures if isinstance(self._settings, SVDTraining) else 0
+
+    def _chance_of_picture(self, path: Path, chance: Chance) -> Chance:
+        """What draws the noise on a picture: the sample's own chance, or one of those that the picture keeps."""
+        count = self._noised_pictures
+        if not count:
+            return chance
+        own = int(self._cached.hash_of([path]), 16)
+        return Chance(self._settings.seed, own + chance.below("noised picture", count))
 
     def _told(
-        self, clip: TrainingClip, start: int, chance: Chance, level: float, picture_level: float, kept: Kept
+        self,
+        clip: TrainingClip,
+        start: int,
+        chance: Chance,
+        of_picture: Chance,
+        level: float,
+        picture_level: float,
+        kept: Kept,
     ) -> Batch:
         """A batch of one."""
-        window = clip.window(start)
-        latents = self._cached.latents(window)
-        picture = self._cached.picture(window[0])
-        noisy = picture + picture_level * chance.normal("noise on the picture", picture.shape)
-        told = encode_pictures(self.model.vae, noisy) if kept.latent else torch.zeros_like(latents[:1])
-        token = self._cached.token(window[0])
-        vector = svd_vector(
-            clip.frames, fps_id=clip.fps_id, motion_bucket_id=clip.motion_bucket, cond_aug=picture_level
-        )
+        latents = self._cached.latents(clip.window(start))
+        shown = clip.picture(start)
+        token = self._cached.token(shown)
+        told = self._picture_latent(shown, of_picture, picture_level) if kept.latent else torch.zeros_like(latents[:1])
         return Batch(
             clips=latents[None],
             noise=chance.normal("noise", latents.shape)[None],
             levels=torch.tensor([level]),
             pictures=told,
             tokens=token[None] if kept.token else torch.zeros_like(token[None]),
-            vectors=vector[None],
+            vectors=clip.vector(start, picture_level)[None],
         )
+
+    def _picture_latent(self, path: Path, chance: Chance, level: float) -> Tensor:
+        if self._kind.picture_level is None:
+            return self._cached.picture_latent(path)
+        return self._cached.noised_latent(path, level, chance, keep=bool(self._noised_pictures))
 
     def _joined(self, rows: Sequence[Batch]) -> Batch:
         unet, vae = self.model.unet, self.model.vae
@@ -193,7 +218,8 @@ class SVDMethod:
         return velocity_loss(predicted, batch.clips, batch.noise, batch.levels)
 
     def _tried(self, trial: Trial) -> float:
-        batch = self._joined([self._told(trial.clip, 0, trial.chance, trial.level, AUGMENTATION, BOTH)])
+        level = self._kind.usual_picture_level
+        batch = self._joined([self._told(trial.clip, 0, trial.chance, trial.chance, trial.level, level, BOTH)])
         return self._losses(batch).item()
 
 
@@ -201,5 +227,5 @@ class SVDMethod:
 TOLD = (
     "preset", "rank", "alpha", "frames", "frame_step", "width", "height", "fit", "motion_bucket", "frames_per_second",
     "learning_rate", "schedule", "warm_up_steps", "optimizer", "batch", "accumulation", "steps", "seed", "dropout",
-    "parity", "precision", "average_decay",
+    "parity", "noised_pictures", "precision", "average_decay",
 )  # fmt: skip

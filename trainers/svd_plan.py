@@ -21,7 +21,8 @@ from ..models.svd import SVDFacts, empty_network, recognise
 from .errors import TrainingError
 from .svd_checkpointing import KeptBytes, checkpointed_unet
 from .svd_footage import ChosenClips, choose_clips
-from .svd_settings import SVDTraining
+from .svd_kinds import SVD, Kind
+from .svd_settings import ClipTraining
 from .svd_trained import is_lora, own_weights
 
 FLOAT_BYTES = 4
@@ -42,7 +43,7 @@ Inputs = tuple[Tensor, Tensor, Tensor, Tensor]
 class SVDPlan:
     """What a run would do and take."""
 
-    settings: SVDTraining
+    settings: ClipTraining
     facts: SVDFacts
     clips: ChosenClips
     frames: int
@@ -80,22 +81,21 @@ class SVDPlan:
 
 
 def plan_svd(
-    settings: SVDTraining,
+    settings: ClipTraining,
     flops_per_second: Callable[[], float] | None = None,
     device: torch.device = torch.device("cpu"),
+    *,
+    kind: Kind = SVD,
 ) -> SVDPlan:
     """Look at the model, the footage and the disk, and say what the run would take on a device."""
     settings = settings.on(device)
     facts = recognise(settings.model)
-    if facts.family != "svd":
-        raise TrainingError(
-            f"{settings.model.name} is an {facts.family} model, which turns the camera around an object; only SVD can "
-            "be fine-tuned here. Choose an SVD checkpoint, such as svd_xt.safetensors."
-        )
+    kind.check_model(facts, settings.model.name)
     unet, multiple = empty_network(settings.model)
     _check_size(settings, multiple)
     frames = settings.frames or facts.frames
     clips = choose_clips(settings, frames)
+    kind.check(clips, settings, facts.family, frames)
     free = _free_bytes(settings.run)
     trained = _mark_trained(unet, settings)
     parameters = sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad)
@@ -138,7 +138,7 @@ def measured_flops_per_second(device: torch.device, dtype: torch.dtype, seconds:
     return 2 * side**3 * count / taken
 
 
-def _check_size(settings: SVDTraining, multiple: int) -> None:
+def _check_size(settings: ClipTraining, multiple: int) -> None:
     for name in ("width", "height"):
         side = getattr(settings, name)
         if side % multiple:
@@ -160,7 +160,7 @@ def _free_bytes(run: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def _mark_trained(unet: Any, settings: SVDTraining) -> nn.Module:
+def _mark_trained(unet: Any, settings: ClipTraining) -> nn.Module:
     """The network with gradients where the run has them."""
     unet.requires_grad_(False)
     if is_lora(settings.preset):
@@ -173,7 +173,7 @@ def _mark_trained(unet: Any, settings: SVDTraining) -> nn.Module:
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def _measured(unet: Any, settings: SVDTraining, frames: int, multiple: int) -> tuple[int, float]:
+def _measured(unet: Any, settings: ClipTraining, frames: int, multiple: int) -> tuple[int, float]:
     """The bytes that one clip takes on the way there and back, and the operations of a step."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -213,7 +213,7 @@ def _recomputed_bytes(unet: Any, given: Inputs) -> int:
     return between + most
 
 
-def _disk_bytes(settings: SVDTraining, clips: ChosenClips, parameters: int, frames: int) -> int:
+def _disk_bytes(settings: ClipTraining, clips: ChosenClips, parameters: int, frames: int) -> int:
     states = (settings.keep_states + 1 + len(settings.milestones)) * parameters * FLOAT_BYTES * COPIES_IN_STATE
     held = sum(len(clip.frames) for clip in (*clips.trained, *clips.held_out))
     drawn = settings.steps * settings.batch * settings.accumulation * frames

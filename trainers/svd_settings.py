@@ -1,11 +1,11 @@
-"""The settings of a run that fine-tunes SVD, as they stand in its YAML file."""
+"""The settings of a run that fine-tunes SVD, as they stand in its YAML file, and those that SV3D shares with it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 
@@ -13,10 +13,11 @@ from .options import Precision, TrainingOptions
 from .svd_trained import Preset
 
 MOST_BUCKET = 255
+Settings = TypeVar("Settings", bound="ClipTraining")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SVDTraining(TrainingOptions):
+class ClipTraining(TrainingOptions):
     """What to train on what, and how. 0 is, where it may stand, the model's or the footage's own number."""
 
     model: Path  # a checkpoint of one file, a folder of diffusers, or builtin:NAME
@@ -33,8 +34,6 @@ class SVDTraining(TrainingOptions):
     height: int = 320
     fit: Literal["cover", "stretch"] = "cover"  # crop evenly what is too much, as when sampling, or squash
     random_start: bool = True  # take any part of a clip, not only its beginning
-    frames_per_second: float = 0.0  # of the clips as they are trained; 7 where neither this nor the footage tells
-    motion_bucket: int = 0  # 1 to 255 for all clips; 0 gives each its own, by how much moves in it
 
     dropout: float = 0.1  # in so many samples the picture is left out
     parity: bool = False  # draw noise levels and dropout as SVD_Xtend does
@@ -49,7 +48,7 @@ class SVDTraining(TrainingOptions):
     samples: int = 2  # clips that are made at each validation, at most
     sample_steps: int = 0
 
-    def on(self, device: torch.device) -> SVDTraining:
+    def on(self: Settings, device: torch.device) -> Settings:
         """The same settings with the precision that suits a device, unless one is asked for."""
         if self.precision != "auto":
             return self
@@ -65,13 +64,30 @@ class SVDTraining(TrainingOptions):
         super().__post_init__()
         for name in ("rank", "frame_step", "width", "height", "validation_clips"):
             self._check(name, getattr(self, name) >= 1, "It is at least 1.")
-        for name in ("alpha", "frames_per_second"):
-            value = getattr(self, name)
-            self._check(name, math.isfinite(value) and value >= 0, "It is at least 0, which leaves it open.")
+        self._check_open("alpha")
         for name in ("frames", "samples", "sample_steps"):
             self._check(name, getattr(self, name) >= 0, "It is at least 0.")
         self._check("frames", self.frames != 1, "A clip has at least 2 frames; 14 and 25 are what SVD was made for.")
-        self._check("motion_bucket", 0 <= self.motion_bucket <= MOST_BUCKET, "It goes from 1 to 255; 0 measures it.")
         self._check("dropout", 0 <= self.dropout <= 1 / 3, "It goes from 0 to 1/3; 0.1 is usual.")
         levels = self.validation_levels
         self._check("validation_levels", bool(levels) and min(levels) > 0, "They are one or more, and above 0.")
+
+    def _check_open(self, name: str) -> None:
+        value = getattr(self, name)
+        self._check(name, math.isfinite(value) and value >= 0, "It is at least 0, which leaves it open.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SVDTraining(ClipTraining):
+    """And what only SVD is told of a clip."""
+
+    frames_per_second: float = 0.0  # of the clips as they are trained; 7 where neither this nor the footage tells
+    motion_bucket: int = 0  # 1 to 255 for all clips; 0 gives each its own, by how much moves in it
+    # Noise on the picture is drawn and encoded anew for each sample; or so many of each are encoded once and kept.
+    noised_pictures: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_open("frames_per_second")
+        self._check("motion_bucket", 0 <= self.motion_bucket <= MOST_BUCKET, "It goes from 1 to 255; 0 measures it.")
+        self._check("noised_pictures", self.noised_pictures >= 0, "It is at least 0.")

@@ -22,8 +22,8 @@ from ..models.svd import SVDModel
 from ..pipelines.svd import SVDOptions, image_to_video
 from .method import Validation
 from .randomness import Chance
-from .svd_footage import CachedFootage, TrainingClip
-from .svd_settings import SVDTraining
+from .svd_footage import CachedFootage, SVDClip, TrainingClip
+from .svd_settings import ClipTraining, SVDTraining
 
 AUGMENTATION = 0.02  # noise on the picture, as when sampling
 
@@ -40,7 +40,7 @@ class Trial:
 Loss = Callable[[Trial], float]
 
 
-def trials(clips: Sequence[TrainingClip], settings: SVDTraining) -> list[Trial]:
+def trials(clips: Sequence[TrainingClip], settings: ClipTraining) -> list[Trial]:
     """What the loss is measured on, the same at each step of a run."""
     chosen = clips[: settings.validation_clips]
     return [
@@ -61,9 +61,7 @@ def losses(tried: Sequence[Trial], loss: Loss) -> dict[str, float]:
     return {"loss": sum(means.values()) / len(means), **by_level}
 
 
-def made_clips(
-    model: SVDModel, clips: Sequence[TrainingClip], cached: CachedFootage, settings: SVDTraining
-) -> Validation:
+def made_clips(model: SVDModel, clips: Sequence[SVDClip], cached: CachedFootage, settings: SVDTraining) -> Validation:
     """Clips made from the first frames of held-out ones, with the same noise at each step, and how much they move."""
     made: dict[str, Tensor] = {}
     numbers: dict[str, float] = {}
@@ -83,7 +81,7 @@ def made_clips(
     if made:
         rate = clips[0].frames_per_second
         numbers["motion of samples"] = _mean([_motion(frames, rate) for frames in made.values()])
-        shown = [_shown(clip, cached) for clip in clips[: len(made)]]
+        shown = [frames_of(clip, cached) for clip in clips[: len(made)]]
         numbers["motion of the footage"] = _mean([_motion(frames, rate) for frames in shown])
         if numbers["motion of the footage"]:
             numbers["motion, as a share of the footage's"] = (
@@ -96,8 +94,8 @@ def _motion(frames: Tensor, frames_per_second: float) -> float:
     return measure(to_bytes(frames), frames_per_second).motion
 
 
-def _shown(clip: TrainingClip, cached: CachedFootage) -> Tensor:
-    """The frames (f h w c) in 0..1 that a clip made from the first of them is held against."""
+def frames_of(clip: TrainingClip, cached: CachedFootage) -> Tensor:
+    """The frames (f h w c) in 0..1 that a clip made from one of them is held against."""
     pictures = torch.cat([cached.picture(path) for path in clip.window(0)])
     return ((pictures.movedim(1, -1) + 1) / 2).clamp(0, 1)
 

@@ -1,13 +1,17 @@
 """Footage of a moment, and settings for runs of one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from PIL import Image
 
-from zoetrope.clips.footage import Clip, Footage, write_manifest
+from zoetrope.clips.footage import Clip, Footage, update_manifest, write_manifest
 from zoetrope.media.pictures import to_bytes
+from zoetrope.toyworld.footage import RenderingOptions, render_footage
+from zoetrope.toyworld.objects import ObjectsOptions
 from zoetrope.toyworld.shapes import ShapesOptions, compose, render
+from zoetrope.trainers.sv3d_settings import SV3DTraining
 from zoetrope.trainers.svd_settings import SVDTraining
 
 SIDE, FRAMES, RATE = 32, 6, 8.0
@@ -42,26 +46,43 @@ def draw_footage(root: Path, clips: int = 4, held_out: int = 1, frames: int = FR
     return footage
 
 
+def draw_orbits(root: Path, clips: int = 4, frames: int = FRAMES, orbit: str = "views") -> Footage:
+    """Objects from known angles, the last clip set aside."""
+    options = ObjectsOptions(
+        width=SIDE, height=SIDE, seconds=frames / RATE, frames_per_second=RATE, seed=100, orbit=orbit
+    )
+    drawn = render_footage(root, RenderingOptions(clips=clips, clip=options)).footage
+    splits = ["train"] * (clips - 1) + ["validation"]
+    footage = drawn.with_clips(replace(clip, split=split) for clip, split in zip(drawn.clips, splits, strict=True))
+    update_manifest(footage, "split")
+    return footage
+
+
 def tiny_settings(model: Path, footage: Path, run: Path, **changes) -> SVDTraining:
     """A run of a moment on the tiny checkpoint, whose pictures have sides that are multiples of 16."""
-    settings = {
-        "rank": 4,
-        "frames": 3,
-        "width": SIDE,
-        "height": SIDE,
-        "steps": 3,
-        "learning_rate": 1e-3,
-        "warm_up_steps": 0,
-        "schedule": "constant",
-        "save_every": 2,
-        "validate_at": (),
-        "validation_clips": 1,
-        "validation_levels": (0.5, 2.0, 8.0),
-        "samples": 0,
-        "sample_steps": 2,
-        **changes,
-    }
-    return SVDTraining(model=model, footage=footage, run=run, **settings)
+    return SVDTraining(model=model, footage=footage, run=run, **(TINY | changes))
+
+
+def tiny_orbit_settings(model: Path, footage: Path, run: Path, **changes) -> SV3DTraining:
+    return SV3DTraining(model=model, footage=footage, run=run, **(TINY | changes))
+
+
+TINY = {
+    "rank": 4,
+    "frames": 3,
+    "width": SIDE,
+    "height": SIDE,
+    "steps": 3,
+    "learning_rate": 1e-3,
+    "warm_up_steps": 0,
+    "schedule": "constant",
+    "save_every": 2,
+    "validate_at": (),
+    "validation_clips": 1,
+    "validation_levels": (0.5, 2.0, 8.0),
+    "samples": 0,
+    "sample_steps": 2,
+}
 
 
 def weights_of(path: Path) -> dict[str, torch.Tensor]:
