@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..media.gifs import write_gif
+from ..media.gifs import GifOptions, write_gif
 from ..media.pictures import Pixels, encode_png, to_bytes
 from ..media.writing import write_video
 from ..models.lora import load_lora
@@ -120,7 +120,7 @@ def write_demo(folder: Path, demo: Demo) -> list[Path]:
     picture.write_bytes(encode_png(next(to_bytes(demo.moon.images[:1]))))
     write_video(before, _large(demo.before.images), rate)
     write_video(after, _large(demo.after.images), rate)
-    write_gif(gif, side_by_side(clips), rate)
+    write_gif(gif, side_by_side(clips), rate, GifOptions(dither="none"))  # dots in enlarged pixels would be seen
     phases.write_bytes(encode_png(phases_picture(clips)))
     report.write_text(report_of(demo, gif, phases), encoding="utf-8", newline="\n")
     return paths

@@ -93,6 +93,8 @@ Measure = Callable[[MeasuringOptions, OnProgress], Measurement]
 MEASURES: Mapping[str, tuple[str, str]] = {
     "svd": ("measuring_motion", "measure_motion"),
     "svd-moon-lora": ("measuring_phases", "measure_phases"),
+    "sv3d_p": ("measuring_views", "measure_paths"),
+    "sv3d_u": ("measuring_views", "measure_turns"),
 }
 """By the name of the model that ships: the module here and the function in it, imported when it is asked for."""
 

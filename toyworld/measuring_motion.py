@@ -11,11 +11,13 @@ from ..clips.motion import measure as measured
 from ..media.pictures import to_bytes
 from ..models.svd import SVDModel, load_svd
 from ..pipelines.svd import SVDOptions, image_to_video
+from .clip import seconds_of
 from .measuring import Measurement, MeasuringOptions, Number, OnProgress
 from .phases import correlation
 from .shapes import ShapesOptions, compose, render
 
 PICTURES = 20
+SPEED = 0.2  # of the shape that is drawn, in shorter sides of the picture a second
 BUCKETS = (20, 60, 100, 140, 180, 220)
 
 
@@ -45,10 +47,18 @@ def measure_motion(options: MeasuringOptions, on_progress: OnProgress) -> Measur
 
 
 def _motion(model: SVDModel, seed: int, bucket: int, steps: int) -> float:
-    drawn = ShapesOptions(width=model.width, height=model.height, shapes=1, seconds=0.2, frames_per_second=5, seed=seed)
-    picture = render(compose(drawn), drawn).images[0]
     options = SVDOptions(motion_bucket_id=bucket, steps=steps, seed=seed)
-    clip = image_to_video(model, picture, options)
+    # A shape that moves at some speed may be anywhere when its clip begins.
+    drawn = ShapesOptions(
+        seconds=seconds_of(model.frames, options.fps_id + 1),
+        frames_per_second=options.fps_id + 1,
+        width=model.width,
+        height=model.height,
+        seed=seed,
+        shapes=1,
+        speed=SPEED,
+    )
+    clip = image_to_video(model, render(compose(drawn), drawn).images[0], options)
     return measured(to_bytes(clip), options.fps_id + 1).motion
 
 

@@ -41,17 +41,24 @@ class Phases:
         return correlation(self.shown, self.true)
 
 
-def draw_moon(seed: int, model: SVDModel) -> MoonsClip:
-    """A moon that goes from full to new in a clip as the model makes them."""
+def waning(seed: int, frames: int, width: int, height: int) -> MoonsOptions:
+    """A moon that goes from full to new in a clip, as the LoRA is trained on and as it is judged on."""
     rate = SVDOptions().fps_id + 1
-    options = MoonsOptions(
-        seconds=seconds_of(model.frames, rate),
+    return MoonsOptions(
+        seconds=seconds_of(frames, rate),
         frames_per_second=rate,
-        width=model.width,
-        height=model.height,
+        width=width,
+        height=height,
         phases="wane",
+        # A full moon does not show how its axis leans, so nobody could tell where the shadow will come from.
+        tilt_degrees=0.0,
         seed=seed,
     )
+
+
+def draw_moon(seed: int, model: SVDModel) -> MoonsClip:
+    """Such a moon, in a clip as the model makes them."""
+    options = waning(seed, model.frames, model.width, model.height)
     return render(compose(options), options)
 
 

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from zoetrope.headless.command import main
+from zoetrope.toyworld import measuring
+from zoetrope.toyworld.measuring import Measurement, MeasuringOptions
 
 from ..small_models import put_svd_and_lora
 
@@ -31,6 +33,20 @@ def test_a_table_is_printed_and_written(models, tmp_path, capsys):
     assert record["numbers"][0]["name"] == "median error of the lit fraction"
     assert record["numbers"][0]["at_most"] == 0.08
     assert "Moons" in told.err
+
+
+def test_what_ships_is_measured_unless_something_else_is_named(monkeypatch, capsys):
+    given = []
+
+    def measured(name, options, on_progress):
+        given.append((name, options))
+        return Measurement(title="Nothing", columns=("seed",), rows=(), numbers=())
+
+    monkeypatch.setattr(measuring, "measure", measured)
+
+    assert measure("svd") == 0
+    assert given == [("svd", MeasuringOptions())]
+    assert capsys.readouterr().out.startswith("Nothing\n\nseed\n")
 
 
 def test_a_measure_that_is_not_there_is_told(capsys):
