@@ -2,9 +2,9 @@
 
     python .ci/pictures.py
 
-Each shipped workflow that needs no download runs as it is, and its own files become its thumbnail. Those that need a
-checkpoint show their input and, drawn, what becomes of it: no frame that a model would have made. Run it again when a
-workflow changes.
+Each shipped workflow runs as it is, and its own files become its thumbnail; those that make clips do it with the small
+models that ship. One that needs a checkpoint shows its input and, drawn, what becomes of it. Run it again when a
+workflow or a model changes.
 """
 
 import json
@@ -22,10 +22,9 @@ from zoetrope.media.pictures import as_images, to_bytes
 from zoetrope.media.reading import load_frames, probe
 from zoetrope.media.resizing import ResizeOptions, resize
 from zoetrope.media.watermark import bits_of_text, embed
-from zoetrope.pipelines.camera import Keyframe, keyframes, static_orbit
+from zoetrope.pipelines.camera import Keyframe, keyframes
 from zoetrope.pipelines.camera_picture import picture_of
-from zoetrope.toyworld.clip import ClipOptions
-from zoetrope.toyworld.objects import ObjectsOptions
+from zoetrope.toyworld.demo import run_demo, write_demo
 from zoetrope.toyworld.scenes import draw
 from zoetrope.toyworld.shapes import ShapesOptions
 
@@ -53,35 +52,50 @@ def main() -> None:
         (marked,) = made["watermark"]
         save(beside_its_mark(video(marked)[12]), "watermark")
         save_drawings()
+        save_clips(made)
         shutil.copyfile(gif, DOCS / "video_to_gif.gif")
         save(fits(video(clip)[20]), "resize_frames", DOCS)
+        save_demo(Path(folder))
 
 
 def needs_a_checkpoint(path: Path) -> bool:
-    return any(node["type"] == "ZoetropeLoadSVD" for node in json.loads(path.read_text(encoding="utf-8"))["nodes"])
+    return any(
+        node["type"] == "ZoetropeLoadSVD" and not node["widgets_values"][0].startswith("builtin:")
+        for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]
+    )
 
 
 def save_drawings() -> None:
     """The thumbnails of workflows that need a checkpoint."""
-    pictures = [toy_picture(1024, 576, seed) for seed in (3, 1, 2)]
-    save(drawn([[(pictures[0], 6)]]), "image_to_video")
-    save(drawn([[(picture, 5)] for picture in pictures]), "images_to_videos")
-    save(drawn([[(pictures[1], 5)]] * 2), "lora_before_and_after")
-    save(drawn([[(toy_picture(1024, 576, 7), 4), (None, 4), (None, 4)]]), "long_video")
+    save(drawn([[(toy_picture(1024, 576, 1), 5)]] * 2), "lora_before_and_after")
+
+
+def save_clips(made: dict[str, list[Path]]) -> None:
+    """The thumbnails of workflows that make clips of pictures: frames of their videos."""
+
+    def frames(name: str, *numbers: int, clip: int = 0) -> list[Image.Image]:
+        every = video([path for path in made[name] if path.suffix == ".mp4"][clip])
+        return [Image.fromarray(every[number]) for number in numbers]
+
+    save(grid(frames("image_to_video", 0, 2, 5, 8, 11, 13), 3), "image_to_video")
+    rows = [frames("images_to_videos", 0, 3, 6, 10, 13, clip=clip) for clip in range(3)]
+    save(grid([frame for row in rows for frame in row], 5), "images_to_videos")
+    save(grid(frames("long_video", *range(0, 36, 2)), 6), "long_video")
+    save(grid(frames("object_orbit", *range(21)), 7), "object_orbit")
     keys = [Keyframe(1, 0, 0), Keyframe(11, 45, 180), Keyframe(21, 0, 360)]
-    save(side_by_side(toy_object(3), Image.fromarray(picture_of(static_orbit()))), "object_orbit")
-    save(side_by_side(toy_object(0), Image.fromarray(picture_of(keyframes(keys)))), "object_camera_path")
+    views = grid(frames("object_camera_path", *range(0, 21, 2), 20), 3, size=(432, 432))
+    save(side_by_side(Image.fromarray(picture_of(keyframes(keys))), views), "object_camera_path")
+
+
+def save_demo(folder: Path) -> None:
+    """The GIF on top of the README, as `zoetrope demo` makes it."""
+    (folder / "demo").mkdir()
+    write_demo(folder / "demo", run_demo())
+    shutil.copyfile(folder / "demo" / "side_by_side.gif", DOCS / "before_and_after.gif")
 
 
 def toy_picture(width: int, height: int, seed: int) -> Image.Image:
-    return first_frame(ShapesOptions(**STILL, width=width, height=height, seed=seed))
-
-
-def toy_object(seed: int) -> Image.Image:
-    return first_frame(ObjectsOptions(**STILL, width=576, height=576, seed=seed))
-
-
-def first_frame(options: ClipOptions) -> Image.Image:
+    options = ShapesOptions(**STILL, width=width, height=height, seed=seed)
     return Image.fromarray(next(to_bytes(draw(options).images)))
 
 
@@ -146,18 +160,24 @@ def at(path: Path, share: float) -> Image.Image:
     return frames[int(share * len(frames))]
 
 
-def grid(pictures: list[Image.Image], columns: int, gap: int = 10) -> Image.Image:
-    """Pictures side by side and below each other, as large as they can be in the middle of a thumbnail."""
+def grid(pictures: list[Image.Image], columns: int, gap: int = 10, size: tuple[int, int] = SIZE) -> Image.Image:
+    """Pictures side by side and below each other, as large as they can be in the middle of a thumbnail.
+
+    Small ones are enlarged by a whole number, so that their pixels stay what they are.
+    """
     rows = -(-len(pictures) // columns)
     width, height = pictures[0].size
-    scale = min((SIZE[0] - gap * (columns + 1)) / columns / width, (SIZE[1] - gap * (rows + 1)) / rows / height)
+    scale = min((size[0] - gap * (columns + 1)) / columns / width, (size[1] - gap * (rows + 1)) / rows / height)
+    tiny = max(width, height) <= 64
+    how = Image.Resampling.NEAREST if tiny else Image.Resampling.LANCZOS
+    scale = int(scale) if tiny else scale
     width, height = round(width * scale), round(height * scale)
-    left = (SIZE[0] - columns * width - (columns - 1) * gap) // 2
-    top = (SIZE[1] - rows * height - (rows - 1) * gap) // 2
-    sheet = Image.new("RGB", SIZE, PAPER)
+    left = (size[0] - columns * width - (columns - 1) * gap) // 2
+    top = (size[1] - rows * height - (rows - 1) * gap) // 2
+    sheet = Image.new("RGB", size, PAPER)
     for index, picture in enumerate(pictures):
         row, column = divmod(index, columns)
-        small = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+        small = picture.convert("RGB").resize((width, height), how)
         sheet.paste(small, (left + column * (width + gap), top + row * (height + gap)))
     return sheet
 

@@ -24,7 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ZoetropeToyWorldVideos": {"width": 256, "height": 160},
     "ZoetropeSVDImageToVideo": {"frames": 3, "steps": 2, "width": SIDE, "height": SIDE},
     "ZoetropeSVDChain": {"frames": 3, "steps": 2, "width": SIDE, "height": SIDE, "overlap": 1},
-    "ZoetropeSV3DOrbit": {"frames": 3, "steps": 2},
+    "ZoetropeSV3DOrbit": {"frames": 3, "steps": 2, "side": SIDE},
     "ZoetropeCameraPath": {"frames": 3, "path.keys": "1: 0, 0; 3: 20, 360"},
     "ZoetropePrepareObject": {"side": SIDE},
 }

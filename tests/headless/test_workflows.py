@@ -15,6 +15,7 @@ from zoetrope.headless.runner import run_workflow
 from zoetrope.headless.workflow import load_workflow
 from zoetrope.media.reading import load_frames, probe, read_frames
 from zoetrope.media.sound import read_sound
+from zoetrope.models.builtin_models import builtin_names
 from zoetrope.models.released import RELEASED
 
 from ..small_models import SIDE, made_small, put_models
@@ -135,13 +136,29 @@ def test_a_note_explains_the_graph_and_the_swap(path):
 
 
 @every_workflow
+def test_a_model_ships_with_the_pack_and_a_note_tells_of_the_full_size_one(path):
+    graph = json.loads(path.read_text(encoding="utf-8"))
+    notes = " ".join(node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote")
+
+    for node in graph["nodes"]:
+        if node["type"] == "ZoetropeLoadSVD" and path.stem != "lora_before_and_after":
+            name = node["widgets_values"][0]
+            assert name in builtin_names("models")
+            # ComfyUI's frontend asks for a download before the first run where the properties name a file.
+            assert "models" not in node["properties"]
+            told = [released for released in RELEASED.values() if f"**{released.name}**" in notes]
+            assert [released.name.startswith(name.removeprefix("builtin:")) for released in told] == [True]
+            assert told[0].page in notes and f"{told[0].gigabytes:g} GB" in notes
+
+
+@every_workflow
 def test_a_model_that_is_missing_can_be_fetched_by_the_frontend(path):
     """ComfyUI offers what the loader's properties name; they are the file in the widget, at its public address."""
     graph = json.loads(path.read_text(encoding="utf-8"))
     notes = " ".join(node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote")
 
     for node in graph["nodes"]:
-        if node["type"] == "ZoetropeLoadSVD":
+        if node["type"] == "ZoetropeLoadSVD" and not node["widgets_values"][0].startswith("builtin:"):
             released = RELEASED[node["widgets_values"][0]]
             assert node["properties"]["models"] == [
                 {"name": released.name, "url": released.address, "directory": "checkpoints"}
