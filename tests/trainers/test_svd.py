@@ -128,6 +128,35 @@ def test_no_two_samples_have_the_same_noise(make):
     assert (noises[1] - noises[2]).abs().max() > 0.5
 
 
+def test_noised_pictures_are_so_many_of_each_first_frame_and_are_encoded_once(make, model, monkeypatch):
+    method, cached, (clips, _) = make(noised_pictures=2, random_start=False, dropout=0.0)
+    fresh, _, _ = make(random_start=False, dropout=0.0)
+    samples = samples_of(*range(0, 60, 3))  # of one clip
+
+    def told(one):
+        batches = [one.batch([sample]) for sample in samples]
+        return {(batch.pictures.numpy().tobytes(), batch.vectors.numpy().tobytes()) for batch in batches}
+
+    assert len(told(fresh)) == len(samples)
+    assert len(told(method)) == 2
+    monkeypatch.setattr(model.vae.module, "encode", lambda picture: pytest.fail("it is kept"))
+    assert len(told(method)) == 2
+
+
+def test_a_picture_that_is_kept_is_told_with_the_noise_that_it_has(make, model):
+    method, cached, (clips, _) = make(noised_pictures=1, random_start=False, dropout=0.0)
+    sample = samples_of(3)[0]
+    chance = Chance(method._settings.seed, int(cached.hash_of([clips[0].paths[0]]), 16))
+    level = float(torch.exp(-3.0 + 0.5 * chance.normal("noise level of the picture")))
+    picture = cached.picture(clips[0].paths[0])
+
+    batch = method.batch([sample])
+
+    noisy = picture + level * chance.normal("noise on the picture", picture.shape)
+    assert_close(batch.pictures, encode_pictures(model.vae, noisy))
+    assert_close(batch.vectors[0, 0, 512:], sinusoid(torch.tensor([level]), 256)[0])
+
+
 def test_dropout_takes_away_token_and_latent_and_leaves_the_numbers(make):
     method, _, _ = make(dropout=1 / 3)
     dropped = [sample for sample in samples_of(*range(20)) if not method.batch([sample]).tokens.any()]
