@@ -9,7 +9,7 @@ from PIL import Image, ImageSequence
 
 from zoetrope.media.pictures import read_picture
 from zoetrope.media.reading import probe
-from zoetrope.toyworld.demo import DemoOptions, Made, run_demo, write_demo
+from zoetrope.toyworld.demo import FOLLOWS, DemoOptions, Made, run_demo, write_demo
 from zoetrope.toyworld.demo_pictures import AFTER, BEFORE, CELL, LEFT, PANEL, SHARP, TRUTH, Shown, phases_picture
 from zoetrope.toyworld.held_out import FIRST_HELD_OUT
 from zoetrope.toyworld.phases import phases_in
@@ -124,3 +124,11 @@ def test_a_moon_that_waxes_instead_does_not_wane_as_it_should(demo):
 def test_what_makes_no_sense_is_refused_at_once(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
         DemoOptions(**wrong)
+
+
+def test_with_the_models_that_ship_the_moon_shows_no_phase_before_and_wanes_after():
+    found = run_demo(DemoOptions(steps=10))
+
+    assert found.before.phases.error >= 0.25
+    assert found.after.phases.error <= FOLLOWS
+    assert found.after.phases.psnr > found.before.phases.psnr
