@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..host import folders, io, video
 from ..media.rates import FASTEST, exact_rate
-from ..toyworld.clip import LARGEST_SEED, SMALLEST_SIDE
+from ..toyworld.clip import LARGEST_SEED, SMALLEST_SIDE, ClipOptions
 from ..toyworld.scenes import SCENES, draw
 from ..toyworld.shapes import ShapesOptions
 from ..toyworld.sound import ticks
@@ -90,6 +90,14 @@ class ToyWorldVideos(io.ComfyNode):
                     tooltip="So many of them do not move, so that there is something to find for Footage Report.",
                 ),
                 *_clip_inputs(default.clip),
+                io.Combo.Input(
+                    "scene",
+                    options=list(SCENES),
+                    default="shapes",
+                    optional=True,
+                    tooltip="What is drawn: shapes on their ways, moons that wane from full to new, or objects seen "
+                    "from a camera that goes once round them.",
+                ),
             ],
             outputs=[
                 io.String.Output(
@@ -100,9 +108,17 @@ class ToyWorldVideos(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, count: int, still: int, seconds: float, frames_per_second: float, width: int, height: int, seed: int
+        cls,
+        count: int,
+        still: int,
+        seconds: float,
+        frames_per_second: float,
+        width: int,
+        height: int,
+        seed: int,
+        scene: str = "shapes",
     ) -> io.NodeOutput:
-        clip = ShapesOptions(
+        clip = SCENES[scene](
             seconds=seconds, frames_per_second=frames_per_second, width=width, height=height, seed=seed
         )
         options = VideosOptions(count=count, still=still, clip=clip)
@@ -112,7 +128,7 @@ class ToyWorldVideos(io.ComfyNode):
         return io.NodeOutput(folders.annotated(folder))
 
 
-def _clip_inputs(default: ShapesOptions) -> list[io.Float.Input | io.Int.Input]:
+def _clip_inputs(default: ClipOptions) -> list[io.Float.Input | io.Int.Input]:
     return [
         io.Float.Input(
             "seconds",

@@ -16,7 +16,7 @@ from ..media.frame_folders import FramesOptions, write_frames
 from ..media.pictures import to_bytes
 from .clip import LARGEST_SEED, ClipOptions, ToyClip
 from .objects import ObjectsClip
-from .scenes import SCENES, draw
+from .scenes import draw, scene_of
 from .shapes import ShapesOptions
 
 TRUTH = "truth.json"
@@ -36,7 +36,7 @@ class RenderingOptions:
 
     @property
     def scene(self) -> str:
-        return next(name for name, options_of in SCENES.items() if isinstance(self.clip, options_of))
+        return scene_of(self.clip)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,14 @@ from .shapes import ShapesOptions
 SCENES: dict[str, type[ClipOptions]] = {"shapes": ShapesOptions, "moons": MoonsOptions, "objects": ObjectsOptions}
 
 
+def scene_of(options: ClipOptions) -> str:
+    """The name of the scene that options are for."""
+    for name, options_of in SCENES.items():
+        if isinstance(options, options_of):
+            return name
+    raise _no_scene(options)
+
+
 def draw(options: ClipOptions, on_frame: Callable[[int, Tensor], None] = lambda done, image: None) -> ToyClip:
     """Draw the clip that these options, their seed among them, stand for.
 
@@ -24,4 +32,8 @@ def draw(options: ClipOptions, on_frame: Callable[[int, Tensor], None] = lambda 
         return moons.render(moons.compose(options), options, on_frame)
     if isinstance(options, ObjectsOptions):
         return objects.render(objects.compose(options), options, on_frame)
-    raise TypeError(f"{type(options).__name__} belongs to no scene. Give the options of one of {', '.join(SCENES)}.")
+    raise _no_scene(options)
+
+
+def _no_scene(options: ClipOptions) -> TypeError:
+    return TypeError(f"{type(options).__name__} belongs to no scene. Give the options of one of {', '.join(SCENES)}.")

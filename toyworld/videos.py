@@ -13,8 +13,9 @@ from ..media.files import folder_written_beside
 from ..media.pictures import Pixels, to_bytes
 from ..media.rates import exact_rate
 from ..media.writing import write_video
-from .clip import LARGEST_SEED
-from .shapes import ShapesOptions, compose, render
+from .clip import LARGEST_SEED, ClipOptions
+from .scenes import draw, scene_of
+from .shapes import ShapesOptions
 
 LOOKS = "1"  # changes when the same options come to draw other pictures
 
@@ -23,7 +24,7 @@ LOOKS = "1"  # changes when the same options come to draw other pictures
 class VideosOptions:
     count: int = 8
     still: int = 1  # so many of them, the last ones, do not move
-    clip: ShapesOptions = field(default_factory=ShapesOptions)  # each one's seed is the one before's and 1
+    clip: ClipOptions = field(default_factory=ShapesOptions)  # each one's seed is the one before's and 1
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -47,7 +48,7 @@ def write_videos(
     `on_frame` is told how many frames are drawn, of how many, and the last (h w c) one; to cancel, raise from it.
     """
     frames = options.clip.frames
-    names = [f"shapes_{number:02}.mp4" for number in range(1, options.count + 1)]
+    names = [f"{scene_of(options.clip)}_{number:02}.mp4" for number in range(1, options.count + 1)]
     with folder_written_beside(folder) as draft:
         for number, name in enumerate(names):
 
@@ -61,7 +62,7 @@ def write_videos(
 
 def _pictures(number: int, options: VideosOptions, on_drawn: Callable[[int, Tensor], None]) -> Iterator[Pixels]:
     clip = replace(options.clip, seed=(options.clip.seed + number) % (LARGEST_SEED + 1))
-    images = render(compose(clip), clip, on_drawn).images
+    images = draw(clip, on_drawn).images
     if number >= options.count - options.still:
         images = images[:1].expand(len(images), -1, -1, -1)
     yield from to_bytes(images)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from zoetrope.host import folders, video, work
-from zoetrope.nodes.toyworld import SCENES, ToyWorldClip
+from zoetrope.nodes.toyworld import SCENES, ToyWorldClip, ToyWorldVideos
 from zoetrope.toyworld.shapes import ShapesOptions, compose, render
 from zoetrope.toyworld.sound import ticks
 
@@ -76,3 +76,12 @@ def test_a_cancel_ends_the_work_and_leaves_no_file(temp_folder):
 def test_less_than_a_frame_is_refused_with_a_sentence():
     with pytest.raises(ValueError, match="less than one frame"):
         ToyWorldClip.execute(**{**SMALL, "seconds": 0.05})
+
+
+@pytest.mark.parametrize(("given", "names"), [({}, "shapes"), ({"scene": "moons"}, "moons")])
+def test_videos_are_drawn_of_the_scene_that_is_chosen(given, names, temp_folder):
+    settings = {name: value for name, value in SMALL.items() if name != "scene"} | {"width": 64, "height": 64}
+
+    ToyWorldVideos.execute(count=2, still=0, **settings, **given)
+
+    assert sorted(path.name for path in temp_folder.rglob("*.mp4")) == [f"{names}_01.mp4", f"{names}_02.mp4"]

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from zoetrope.media.reading import load_frames, probe
+from zoetrope.toyworld.scenes import SCENES, draw
 from zoetrope.toyworld.shapes import ShapesOptions, compose, render
 from zoetrope.toyworld.videos import VideosOptions, write_videos
 
@@ -18,6 +19,16 @@ def test_each_video_shows_the_scene_of_its_seed(tmp_path):
         difference = (load_frames(path, range(6)) - render(compose(clip), clip).images).abs()
         assert difference.mean() < 0.02
     assert [path.name for path in paths] == ["shapes_01.mp4", "shapes_02.mp4"]
+
+
+@pytest.mark.parametrize("scene", ["moons", "objects"])
+def test_other_scenes_are_drawn_too(scene, tmp_path):
+    clip = SCENES[scene](seconds=0.5, frames_per_second=6, width=64, height=64, seed=2)
+
+    (path,) = write_videos(tmp_path / "videos", VideosOptions(count=1, still=0, clip=clip))
+
+    assert path.name == f"{scene}_01.mp4"
+    assert (load_frames(path, range(3)) - draw(clip).images).abs().mean() < 0.02
 
 
 def test_the_last_ones_stand_still(tmp_path):
