@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .builtin_models import find_builtin, is_builtin
 from .checkpoints import Checkpoint, ToWrite, listed, open_checkpoint, write_checkpoint
 from .errors import CheckpointError
 from .lora_layers import LoraLayer, LoraLayers, LoraPair
@@ -161,11 +162,11 @@ def _told_by_tensors(lora: Lora) -> dict[str, str]:
 
 
 def read_lora(source: str | Path, unet: nn.Module) -> Lora:
-    """Read a LoRA for a UNet from a file, or from a folder that peft or diffusers wrote.
+    """Read a LoRA for a UNet from a file, from a folder that peft or diffusers wrote, or "builtin:NAME".
 
     All of it must fit: a LoRA that is half applied makes clips that are nobody's.
     """
-    path = _file_of(Path(source))
+    path = find_builtin(source, "loras") if is_builtin(source) else _file_of(Path(source))
     checkpoint = open_checkpoint(path)
     keys_of, others = _keys_of_layers(checkpoint)
     _refuse_other_kinds(checkpoint, keys_of, others)

@@ -154,7 +154,7 @@ def fill(module: nn.Module, part: Part, dtype: torch.dtype, device: torch.device
         for key in in_file_order(part.checkpoint, by_key):
             for name in by_key[key]:
                 _place(module, name, _read(reader, part.origins[name], shapes[name], dtype).to(device))
-    _fill_buffers(module, device)
+    fill_buffers(module, device)
     return module.eval().requires_grad_(False)
 
 
@@ -209,7 +209,7 @@ def _place(module: nn.Module, name: str, values: Tensor) -> None:
     setattr(module.get_submodule(owner), last, nn.Parameter(values, requires_grad=False))
 
 
-def _fill_buffers(module: nn.Module, device: torch.device) -> None:
+def fill_buffers(module: nn.Module, device: torch.device) -> None:
     """Make what is not stored but counted: the positions in transformers' image encoder."""
     for name, buffer in list(module.named_buffers()):
         owner, _, last = name.rpartition(".")

@@ -8,26 +8,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..host import folders
+from ..models.builtin_models import builtin_names, find_builtin, is_builtin
 from ..models.released import how_to_get
 
 DIFFUSERS = "diffusers:"  # before the name of a folder in models/diffusers
-BUILTIN = "builtin:"  # before the name of a model that ships with the pack
 OF_THE_CHECKPOINT = "of the checkpoint"
-BUILTIN_FOLDER = Path(__file__).resolve().parent.parent / "models" / "builtin"
 MARKER = "model_index.json"
 PIPELINES = ("StableVideoDiffusionPipeline",)  # as diffusers' folders of SVD call themselves
 LIKELY = ("svd", "sv3d", "video")
 
 
 def checkpoint_names() -> list[str]:
-    """What Load SVD offers: files, folders and what ships; those that are called like SVD first."""
-    shipped = sorted(path.stem for path in BUILTIN_FOLDER.glob("*.safetensors"))
+    """What Load SVD offers: what ships, with which it works at once, then files and folders, those called SVD first."""
     names = [
         *folders.list_models("checkpoints"),
         *(DIFFUSERS + name for name in folders.list_model_folders("diffusers", MARKER) if _is_video_folder(name)),
-        *(BUILTIN + name for name in shipped),
     ]
-    return sorted(names, key=lambda name: not any(word in name.lower() for word in LIKELY))
+    return [*builtin_names("models"), *sorted(names, key=lambda name: not any(word in name.lower() for word in LIKELY))]
 
 
 def _is_video_folder(name: str) -> bool:
@@ -38,16 +35,33 @@ def _is_video_folder(name: str) -> bool:
     return isinstance(index, dict) and index.get("_class_name") in PIPELINES
 
 
-def find_checkpoint(name: str) -> Path | str:
+def find_checkpoint(name: str) -> Path:
     """What a value of Load SVD stands for, in words that `load_svd` takes; says where a missing one comes from."""
-    if name.startswith(BUILTIN):
-        return name
+    if is_builtin(name):
+        return find_builtin(name, "models")
     if name.startswith(DIFFUSERS):
         return folders.resolve_model("diffusers", name.removeprefix(DIFFUSERS))
     try:
         return folders.resolve_model("checkpoints", name)
     except folders.MissingModel as error:
         raise folders.MissingModel(f"{error} {how_to_get(name)} Put it there, or choose another one.") from None
+
+
+def lora_names() -> list[str]:
+    """What Load LoRA offers."""
+    return [*builtin_names("loras"), *folders.list_models("loras")]
+
+
+def find_lora(name: str) -> Path:
+    """The file that a value of Load LoRA names."""
+    if is_builtin(name):
+        return find_builtin(name, "loras")
+    try:
+        return folders.resolve_model("loras", name)
+    except folders.MissingModel as error:
+        raise folders.MissingModel(
+            f"{error} Put the LoRA there, or train one with `zoetrope train svd`, and press R to see it."
+        ) from None
 
 
 def part_names(kind: str) -> list[str]:
@@ -59,13 +73,13 @@ def find_part(kind: str, name: str) -> Path | None:
     return None if name == OF_THE_CHECKPOINT else folders.resolve_model(kind, name)
 
 
-def changed(*places: Path | str | None) -> str:
+def changed(*places: Path | None) -> str:
     """Tells one state of these files and folders from another."""
     return " ".join(f"{path} {status.st_size} {status.st_mtime_ns}" for path, status in _files(places))
 
 
-def _files(places: tuple[Path | str | None, ...]) -> Iterator[tuple[Path, os.stat_result]]:
+def _files(places: tuple[Path | None, ...]) -> Iterator[tuple[Path, os.stat_result]]:
     for place in places:
-        if isinstance(place, Path):
+        if place is not None:
             below = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
             yield from ((path, path.stat()) for path in below)

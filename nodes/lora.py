@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from ..host import folders, io
+from ..host import io
 from ..models.lora import load_lora
 from ..models.svd import SVDModel
-from .choosing_models import changed
+from .choosing_models import changed, find_lora, lora_names
 from .svd import SVDType
 
 MOST = 4.0  # beyond which a LoRA makes noise
@@ -28,9 +26,10 @@ class LoadLoRA(io.ComfyNode):
                 SVDType.Input("model", tooltip="An SVD or SV3D model, from Load SVD or another Load LoRA."),
                 io.Combo.Input(
                     "lora",
-                    options=folders.list_models("loras"),
-                    tooltip="A file in models/loras, as this pack's trainer, kohya, diffusers or peft write it. It has "
-                    "to be trained for SVD or SV3D; others are told for what they are.",
+                    options=lora_names(),
+                    tooltip="One that ships with the pack (builtin), or a file in models/loras, as this pack's trainer, "
+                    "kohya, diffusers or peft write it. It has to be trained for SVD or SV3D; others are told for what "
+                    "they are.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -65,13 +64,3 @@ class LoadLoRA(io.ComfyNode):
     @classmethod
     def execute(cls, model: SVDModel, lora: str, strength: float) -> io.NodeOutput:
         return io.NodeOutput(load_lora(model, find_lora(lora), strength))
-
-
-def find_lora(name: str) -> Path:
-    """The file that a value names."""
-    try:
-        return folders.resolve_model("loras", name)
-    except folders.MissingModel as error:
-        raise folders.MissingModel(
-            f"{error} Put the LoRA there, or train one with `zoetrope train svd`, and press R to see it."
-        ) from None
