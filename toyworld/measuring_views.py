@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 
 import torch
@@ -46,7 +46,9 @@ class Made:
     @property
     def nearer(self) -> float:
         """The share of views that are nearer to the true one than to any view that is 30 degrees off."""
-        return fmean(_is_nearest(view, self.scene, *angles) for view, angles in zip(self.views, self.angles, strict=True))
+        return fmean(
+            _is_nearest(view, self.scene, *angles) for view, angles in zip(self.views, self.angles, strict=True)
+        )
 
     @property
     def psnr(self) -> float:
@@ -70,9 +72,7 @@ def measure_paths(options: MeasuringOptions, on_progress: OnProgress) -> Measure
         other = _made(model, _other_way(scene), options.steps)
         made.append(one)
         swapped.append(_follows(other, one))
-        rows.append(
-            (seed, scene.thing.kind, path, one.nearer, one.psnr, one.picture_psnr, swapped[-1])
-        )
+        rows.append((seed, scene.thing.kind, path, one.nearer, one.psnr, one.picture_psnr, swapped[-1]))
 
     _for_each(options, on_progress, look)
     return Measurement(
@@ -99,11 +99,8 @@ def measure_turns(options: MeasuringOptions, on_progress: OnProgress) -> Measure
         made.append(one)
         errors.extend(off)
         turns.append(turns_of([*found, scene.azimuths[-1]]))
-        rows.append(
-            (
-                seed, scene.thing.kind, scene.elevations[0], one.nearer, one.psnr, one.picture_psnr, median(off), turns[-1],
-            )  # fmt: skip
-        )
+        shown = (one.nearer, one.psnr, one.picture_psnr, median(off), turns[-1])
+        rows.append((seed, scene.thing.kind, scene.elevations[0], *shown))
 
     _for_each(options, on_progress, look)
     return Measurement(
@@ -128,7 +125,7 @@ def found_azimuths(made: Made) -> list[float]:
 
 
 def turns_of(azimuths: Sequence[float]) -> int:
-    """How often angles go round on the way from the last through all of them, each the shorter way from the one before."""
+    """How often angles go round, from the last through all of them, each the shorter way from the one before."""
     before = [azimuths[-1], *azimuths[:-1]]
     return round(sum(_wrapped(after - last) for last, after in zip(before, azimuths, strict=True)) / 360)
 
@@ -158,8 +155,9 @@ def _other_way(scene: Orbit) -> Orbit:
 
 def _made(model: SVDModel, scene: Orbit, steps: int) -> Made:
     truth = render_orbit(scene.thing, scene.elevations, scene.azimuths, model.width)
-    path = {} if model.family == "sv3d_u" else {"elevations_deg": scene.elevations, "azimuths_deg": scene.azimuths}
-    options = SV3DOptions(frames=len(truth), steps=steps, **path)
+    options = SV3DOptions(frames=len(truth), steps=steps)
+    if model.family != "sv3d_u":
+        options = replace(options, elevations_deg=scene.elevations, azimuths_deg=scene.azimuths)
     views = orbit(model, truth[-1], options).cpu()
     return Made(scene, views[:-1], truth[:-1], truth[-1])
 
@@ -179,15 +177,21 @@ def _follows(other: Made, one: Made) -> float:
         for frame, ((_, azimuth), (_, was)) in enumerate(zip(other.angles, one.angles, strict=True))
         if abs(_wrapped(azimuth - was)) >= OFF_DEGREES
     ]
-    errors = [[(other.views[frame] - truth[frame]).square().mean() for truth in (other.truth, one.truth)] for frame in far]
+    errors = [
+        [(other.views[frame] - truth[frame]).square().mean() for truth in (other.truth, one.truth)] for frame in far
+    ]
     return fmean(bool(mine < theirs) for mine, theirs in errors) if errors else math.nan
 
 
 def _numbers(made: Sequence[Made]) -> tuple[Number, ...]:
     return (
-        Number(name="views nearer to the truth than 30 degrees off", value=fmean(one.nearer for one in made), at_least=0.8),
+        Number(
+            name="views nearer to the truth than 30 degrees off", value=fmean(one.nearer for one in made), at_least=0.8
+        ),
         Number(name="PSNR", value=fmean(one.psnr for one in made), unit="dB"),
-        Number(name="PSNR of the picture in each view's place", value=fmean(one.picture_psnr for one in made), unit="dB"),
+        Number(
+            name="PSNR of the picture in each view's place", value=fmean(one.picture_psnr for one in made), unit="dB"
+        ),
     )
 
 
