@@ -7,11 +7,12 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 
 from ..host.weights import Weights, stationary
+from .builtin_models import find_builtin, is_builtin
 from .errors import CheckpointError
 from .released import how_to_get
 from .svd_layouts import WANTED, Found, HeadWidths, find_image_encoder, find_model, find_vae
@@ -34,13 +35,20 @@ SIZES: dict[Family, tuple[int, int]] = {"svd": (1024, 576), "sv3d_u": (576, 576)
 """Width and height of the pictures that the released models were made for."""
 FRAMES = {"svd": 14, "svd_xt": 25, "svd_xt_1_1": 25, "sv3d_u": 21, "sv3d_p": 21}
 PRECISIONS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-BUILTIN = Path(__file__).parent / "builtin"
 # What versions of svd are called in names of files and folders, the most telling first.
 VERSIONS = (
     ("svd_xt_1_1", r"(svd|img2vid)[-_ .]?xt[-_ .]?v?1[-_ .]?1"),
     ("svd_xt", r"(svd|img2vid)[-_ .]?xt"),
     ("svd", r"svd|stable[-_ .]?video[-_ .]?diffusion|img2vid"),
 )
+
+
+class SamplingNumbers(NamedTuple):
+    """What a model is sampled with unless somebody says otherwise."""
+
+    steps: int
+    min_guidance: float
+    max_guidance: float
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class SVDModel:
     image_encoder: Weights[CLIPVisionModelWithProjection]
     vae: Weights[AutoencoderKLTemporalDecoder | AutoencoderKL]
     dtype: torch.dtype  # of the UNet and the image encoder
+    numbers: SamplingNumbers | None = None  # its own, where it says them; else those of its version
 
     @property
     def patcher(self) -> Any:
@@ -155,6 +164,7 @@ def load_svd(
         height=height,
         name=path.name if path.is_dir() else path.stem,
         dtype=dtype,
+        numbers=SamplingNumbers(*found.sampling) if found.sampling else None,
         **_loaded(parts, device, place),
     )
 
@@ -179,14 +189,7 @@ def _check_dtypes(**dtypes: torch.dtype) -> None:
 
 
 def _path_of(source: str | Path) -> Path:
-    if isinstance(source, str) and source.startswith("builtin:"):
-        name = source.removeprefix("builtin:")
-        there = {path.stem: path for path in sorted(BUILTIN.glob("*.safetensors"))}
-        if name not in there:
-            choice = f"There are {', '.join(there)}." if there else "This version brings none; choose a file instead."
-            raise CheckpointError(f"No model called {name!r} comes with the pack. {choice}")
-        return there[name]
-    return _existing(source)
+    return find_builtin(source, "models") if is_builtin(source) else _existing(source)
 
 
 def _existing(source: str | Path) -> Path:

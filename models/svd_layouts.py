@@ -70,6 +70,7 @@ class Found:
     version: str = ""
     frames: int | None = None
     size: tuple[int, int] | None = None  # width and height of the pictures that it was made for
+    sampling: tuple[int, float, float] | None = None  # steps, lowest and highest guidance that suit it
 
 
 def find_model(path: Path, heads: HeadWidths, *, half: bool) -> Found:
@@ -91,12 +92,19 @@ def find_model(path: Path, heads: HeadWidths, *, half: bool) -> Found:
         checkpoint.metadata.get(METADATA + "version", ""),
         number(checkpoint, "frames", 0) or None,
         _size(checkpoint),
+        _sampling(checkpoint),
     )
 
 
 def _size(checkpoint: Checkpoint) -> tuple[int, int] | None:
     width, height = (number(checkpoint, side, 0) for side in ("width", "height"))
     return (width, height) if width and height else None
+
+
+def _sampling(checkpoint: Checkpoint) -> tuple[int, float, float] | None:
+    steps = number(checkpoint, "steps", 0)
+    lowest, highest = (_decimal(checkpoint, f"{which}_guidance", 1.0) for which in ("min", "max"))
+    return (steps, lowest, highest) if steps else None
 
 
 def find_vae(path: Path, *, half: bool) -> Part:
@@ -151,6 +159,18 @@ def number(checkpoint: Checkpoint, name: str, default: int) -> int:
             "wanted. Save the file anew."
         )
     return int(text)
+
+
+def _decimal(checkpoint: Checkpoint, name: str, default: float) -> float:
+    text = checkpoint.metadata.get(METADATA + name)
+    if text is None:
+        return default
+    if not re.fullmatch(r"\d{1,3}(\.\d{1,6})?", text):
+        raise CheckpointError(
+            f"The metadata of {checkpoint.name} say that {METADATA}{name} is {text!r}, and a number such as 2.5 is "
+            "wanted. Save the file anew."
+        )
+    return float(text)
 
 
 # --- Checkpoints of one file ----------------------------------------------------------------------------------------

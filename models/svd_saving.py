@@ -83,7 +83,7 @@ def _metadata(model: SVDModel) -> dict[str, str]:
             f"The attention heads of this UNet are {sorted(widths)} wide, and a checkpoint of one file can say but one "
             "width. Keep it as a folder in the layout of diffusers."
         )
-    entries = {
+    entries: dict[str, Any] = {
         "family": model.family,
         "version": model.version,
         "frames": model.frames,
@@ -92,6 +92,8 @@ def _metadata(model: SVDModel) -> dict[str, str]:
         "head_channels": widths.pop(),
         "clip_head_channels": encoder.hidden_size // encoder.num_attention_heads,
     }
+    if model.numbers:
+        entries |= model.numbers._asdict()
     return {METADATA + name: str(value) for name, value in entries.items() if value}
 
 

@@ -77,13 +77,13 @@ class SV3DOptions(SamplingOptions):
                 raise ValueError(f"{name} holds {next(a for a in angles if not math.isfinite(a))}, which is no angle.")
 
     def completed(self, model: SVDModel) -> SV3DOptions:
-        default = SV3DOptions()
+        own = model.numbers or SV3DOptions()
         return dataclasses.replace(
             self,
             frames=self.frames or model.frames,
-            steps=self.steps or default.steps,
-            min_guidance=default.min_guidance if self.min_guidance is None else self.min_guidance,
-            max_guidance=default.max_guidance if self.max_guidance is None else self.max_guidance,
+            steps=self.steps or own.steps,
+            min_guidance=own.min_guidance if self.min_guidance is None else self.min_guidance,
+            max_guidance=own.max_guidance if self.max_guidance is None else self.max_guidance,
             side=self.side or model.width,
         )
 

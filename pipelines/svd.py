@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,28 +18,20 @@ from torch import Tensor
 from ..host.weights import Weights
 from ..media.pictures import to_bytes
 from ..media.resizing import ResizeOptions, resize
-from ..models.svd import SVDModel
+from ..models.svd import SamplingNumbers, SVDModel
 from .conditioning import checked_picture, draw_noise, encode_condition, seeded, svd_vector
 from .decoding import decode_latents
 from .sampling import OnStep, SamplingOptions, sample_latents, side_multiple
 
 
-class Numbers(NamedTuple):
-    """What the reference samples a version with."""
-
-    steps: int
-    min_guidance: float
-    max_guidance: float
-
-
-SHORT, LONG = Numbers(25, 1.0, 2.5), Numbers(30, 1.5, 3.0)
+SHORT, LONG = SamplingNumbers(25, 1.0, 2.5), SamplingNumbers(30, 1.5, 3.0)
 VERSIONS = {"svd": SHORT, "svd_xt": LONG, "svd_xt_1_1": LONG}
 LONG_FRAMES = 25
 
 
 @dataclass(frozen=True, kw_only=True)
 class SVDOptions(SamplingOptions):
-    """The reference's parameters and their defaults; 0 and None are the numbers of the model's version.
+    """The reference's parameters and their defaults; 0 and None are the model's own numbers, or those of its version.
 
     | version               | frames | steps | min_guidance | max_guidance |
     |-----------------------|--------|-------|--------------|--------------|
@@ -66,7 +58,7 @@ class SVDOptions(SamplingOptions):
             )
 
     def completed(self, model: SVDModel) -> SVDOptions:
-        own = VERSIONS.get(model.version, LONG if model.frames >= LONG_FRAMES else SHORT)
+        own = model.numbers or VERSIONS.get(model.version, LONG if model.frames >= LONG_FRAMES else SHORT)
         sized = self.width or self.height or self.keep_size
         return dataclasses.replace(
             self,
