@@ -83,6 +83,13 @@ def recognise(source: str | Path) -> SVDFacts:
     return SVDFacts(family, version, decoder, frames, stored.dtype, found.unet.parameters)
 
 
+def facts_of(model: SVDModel) -> SVDFacts:
+    """What is known of a model that is loaded, as `recognise` tells it of a file."""
+    weights = list(model.unet.module.parameters())
+    count = sum(parameter.numel() for parameter in weights)
+    return SVDFacts(model.family, model.version, model.decoder, model.frames, model.dtype, count)
+
+
 def empty_network(source: str | Path) -> tuple[Any, int]:
     """The UNet of a model on the meta device, without weights, and of how many pixels sides of pictures are multiples.
 

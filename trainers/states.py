@@ -82,6 +82,11 @@ def newest_state(folder: Path, note: Note) -> State | None:
     return None
 
 
+def newest_step(folder: Path) -> int | None:
+    """The step of the newest state, without a look at whether it is sound; None where there is none."""
+    return max(_states_in(folder), default=None) if folder.is_dir() else None
+
+
 def prune_states(folder: Path, newest: int, keep: int, milestones: Collection[int]) -> None:
     """Remove all but the newest so many and the milestones. One newer than the newest is damaged, and goes too."""
     states = _states_in(folder)

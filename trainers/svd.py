@@ -10,20 +10,24 @@ A run that was interrupted goes on where its newest saved state stands.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..media.files import written_beside
 from ..models.svd import SVDModel, load_svd
 from .caching import TensorCache
-from .config import plain
+from .config import BUILT_IN, plain
+from .errors import TrainingError
 from .learner import DTYPES
 from .loop import TrainingStep, nobody_asks, train
 from .processes import Processes
 from .run_folder import RunFolder, nobody_reads, opened_run
-from .states import Note
+from .states import Note, newest_step
 from .svd_footage import CachedFootage, TrainingClip, told_of, training_clips
 from .svd_method import Facts, SVDMethod
 from .svd_plan import SVDPlan, plan_svd
@@ -31,6 +35,8 @@ from .svd_settings import SVDTraining
 from .svd_trained import is_lora
 
 __all__ = ["SVDMethod", "SVDPlan", "SVDTraining", "load_for_training", "plan_svd", "train_svd"]
+
+CHECKPOINT_SUFFIX = re.compile(r"\.(safetensors|sft)$")
 
 OnProgress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is, and of how much; to cancel, it raises."""
@@ -62,8 +68,8 @@ def train_svd(
     What cannot work is refused before anything is loaded or written. `model` is one that is loaded already; it stays as
     it is.
     """
-    settings = settings.on(processes.device)
-    plan = plan or plan_svd(settings, device=processes.device)
+    settings = settings.on(processes.device, model.dtype if model else torch.float32)
+    plan = plan or plan_svd(settings, device=processes.device, model=model)
     with _opened(settings, processes, note) as run:
         model = model or load_for_training(settings, processes.device)
         cached = CachedFootage(model, settings, TensorCache(run.cache, note))
@@ -76,6 +82,7 @@ def train_svd(
         facts = Facts(plan.facts.version or model.name, plan.facts.dtype, hashes["footage"])
         method = SVDMethod(model, settings, cached, trained, held_out, facts, plan.activation_bytes)
         if processes.is_first:
+            _refuse_another(run, settings)
             run.describe(method.name, plain(settings), hashes | cached.model_hashes)
             _write_clips(run, settings, trained, held_out)
             method.fill_cache(
@@ -88,6 +95,32 @@ def train_svd(
 def _opened(settings: SVDTraining, processes: Processes, note: Note) -> AbstractContextManager[RunFolder]:
     """The run's folder, which the first process holds for all."""
     return opened_run(settings.run, note) if processes.is_first else nullcontext(RunFolder(settings.run, note))
+
+
+def _refuse_another(run: RunFolder, settings: SVDTraining) -> None:
+    """Refuse to go on with what was trained on another model, or as another LoRA.
+
+    All else may change on the way: what is trained so far is still of use, and the run tells what has changed.
+    """
+    before = run.description().get("settings", {})
+    if newest_step(run.path) is None or not before:
+        return
+    was, now = _what_is_trained(before), _what_is_trained(plain(settings))
+    for name in was:
+        if was[name] != now[name]:
+            raise TrainingError(
+                f"The run in {run.path} is trained with {name} {was[name]}, and this asks for {now[name]}, for which "
+                "what was trained so far is of no use. Set it as it was, or choose another run."
+            )
+
+
+def _what_is_trained(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the settings of a run, in run.yaml's words, those without which its states mean nothing."""
+    model = Path(settings["model"]).name.removeprefix(BUILT_IN)
+    same = {"model": CHECKPOINT_SUFFIX.sub("", model), "preset": settings["preset"]}
+    if is_lora(settings["preset"]):
+        same |= {"rank": settings["rank"], "alpha": settings["alpha"] or float(settings["rank"])}
+    return same
 
 
 def _numbers(settings: SVDTraining, run: RunFolder, processes: Processes) -> range:

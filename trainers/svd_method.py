@@ -73,6 +73,8 @@ class SVDMethod:
         self._activation_bytes = activation_bytes
         alpha = settings.alpha or float(settings.rank)
         self._trained = make_trainable(model, settings.preset, settings.rank, alpha, settings.seed)
+        # The optimizer's memory of a weight is made, or read from a state, where the weight is then.
+        self.model.unet.ready()
 
     @property
     def model(self) -> SVDModel:
@@ -128,7 +130,7 @@ class SVDMethod:
         )
 
     def export(self, folder: Path, step: int) -> Path:
-        path = folder / f"{self._settings.run.resolve().name}-{step}.safetensors"
+        path = exported_at(folder, self._settings.run, step)
         settings = {name: getattr(self._settings, name) for name in TOLD}
         metadata = describe_lora(
             base=self._facts.base,
@@ -195,6 +197,11 @@ class SVDMethod:
     def _tried(self, trial: Trial) -> float:
         batch = self._joined([self._told(trial.clip, 0, trial.chance, trial.level, AUGMENTATION, BOTH)])
         return self._losses(batch).item()
+
+
+def exported_at(folder: Path, run: Path, step: int) -> Path:
+    """The file of a run's result as it was at a step."""
+    return folder / f"{run.resolve().name}-{step}.safetensors"
 
 
 # Of the settings, what tells how a file came about and nothing of whose computer it was.

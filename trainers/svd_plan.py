@@ -5,6 +5,7 @@ What cannot work is refused here, in a sentence.
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import time
@@ -16,8 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..clips.footage import Footage
 from ..models.lora import add_lora, lora_targets
-from ..models.svd import SVDFacts, empty_network, recognise
+from ..models.svd import SVDFacts, SVDModel, empty_network, facts_of, recognise
+from ..pipelines.sampling import side_multiple
 from .errors import TrainingError
 from .svd_checkpointing import KeptBytes, checkpointed_unet
 from .svd_footage import ChosenClips, choose_clips
@@ -83,19 +86,25 @@ def plan_svd(
     settings: SVDTraining,
     flops_per_second: Callable[[], float] | None = None,
     device: torch.device = torch.device("cpu"),
+    *,
+    model: SVDModel | None = None,
+    footage: Footage | None = None,
 ) -> SVDPlan:
-    """Look at the model, the footage and the disk, and say what the run would take on a device."""
-    settings = settings.on(device)
-    facts = recognise(settings.model)
+    """Look at the model, the footage and the disk, and say what the run would take on a device.
+
+    `model` and `footage` are those that are loaded already, in place of what the settings name.
+    """
+    settings = settings.on(device, model.dtype if model else torch.float32)
+    facts = facts_of(model) if model else recognise(settings.model)
     if facts.family != "svd":
         raise TrainingError(
             f"{settings.model.name} is an {facts.family} model, which turns the camera around an object; only SVD can "
             "be fine-tuned here. Choose an SVD checkpoint, such as svd_xt.safetensors."
         )
-    unet, multiple = empty_network(settings.model)
+    unet, multiple = (_emptied(model.unet.module), side_multiple(model)) if model else empty_network(settings.model)
     _check_size(settings, multiple)
     frames = settings.frames or facts.frames
-    clips = choose_clips(settings, frames)
+    clips = choose_clips(settings, frames, footage)
     free = _free_bytes(settings.run)
     trained = _mark_trained(unet, settings)
     parameters = sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad)
@@ -107,7 +116,7 @@ def plan_svd(
             "some space, choose a run folder on another disk, or set keep_states to less."
         )
     in_half = settings.precision != "fp32" and is_lora(settings.preset)  # see load_for_training
-    weights = facts.parameters * (2 if in_half else FLOAT_BYTES)
+    weights = model.unet.bytes if model else facts.parameters * (2 if in_half else FLOAT_BYTES)
     return SVDPlan(
         settings=settings,
         facts=facts,
@@ -158,6 +167,15 @@ def _free_bytes(run: Path) -> int:
             "permissions, or choose another run folder."
         )
     return shutil.disk_usage(there).free
+
+
+@torch.inference_mode(False)
+def _emptied(unet: nn.Module) -> nn.Module:
+    """A copy of a network, with all that is on it, that has shapes and no values."""
+    copies: dict[int, Any] = {id(each): torch.empty_like(each, device="meta") for each in unet.buffers()}
+    for weight in unet.parameters():
+        copies[id(weight)] = nn.Parameter(torch.empty_like(weight, device="meta"), requires_grad=False)
+    return copy.deepcopy(unet, copies)
 
 
 def _mark_trained(unet: Any, settings: SVDTraining) -> nn.Module:

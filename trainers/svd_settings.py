@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from .errors import TrainingError
 from .options import Precision, TrainingOptions
 from .svd_trained import Preset
 
@@ -49,12 +50,20 @@ class SVDTraining(TrainingOptions):
     samples: int = 2  # clips that are made at each validation, at most
     sample_steps: int = 0
 
-    def on(self, device: torch.device) -> SVDTraining:
-        """The same settings with the precision that suits a device, unless one is asked for."""
+    def on(self, device: torch.device, weights: torch.dtype = torch.float32) -> SVDTraining:
+        """The same settings with the precision that suits a device, unless one is asked for.
+
+        `weights` is that of a model which is loaded already: what is in half precision computes in half precision.
+        """
+        if self.precision == "fp32" and weights != torch.float32:
+            given = str(weights).removeprefix("torch.")
+            raise TrainingError(
+                f"precision is fp32, but the model is loaded in {given}. Load it in fp32, or choose auto, bf16 or fp16."
+            )
         if self.precision != "auto":
             return self
-        if device.type != "cuda":
-            return replace(self, precision="fp32")
+        if device.type != "cuda":  # a processor computes bfloat16 slowly, and float16 more slowly still
+            return replace(self, precision="fp32" if weights == torch.float32 else "bf16")
         # float16 has too small a range for what some layers make, so it is for cards that know nothing better.
         return replace(self, precision="bf16" if torch.cuda.is_bf16_supported() else "fp16")
 
