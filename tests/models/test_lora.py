@@ -22,6 +22,7 @@ from zoetrope.models.lora import (
     add_lora,
     describe_lora,
     load_lora,
+    lora_of_tensors,
     lora_targets,
     merge_lora,
     save_lora,
@@ -163,6 +164,37 @@ def test_a_lora_that_is_saved_is_the_same_when_loaded(kind, tiny_checkpoint, tmp
         assert torch.equal(layer.pair.down, each.down) and torch.equal(layer.pair.up, each.up)
         assert layer.scale == ALPHA / RANK
     assert len(lora.layers) == len(names)
+
+
+@pytest.mark.parametrize("form", ["comfyui, underscores", "diffusers, peft"])
+def test_tensors_in_memory_are_read_as_those_of_a_file(form, model, lora, tmp_path):
+    tensors = in_names(model, lora, FORMS[form])
+    save_file(tensors, tmp_path / "lora.safetensors")
+
+    read = lora_of_tensors(tensors, model.unet.module, "The trained LoRA")
+
+    assert torch.equal(said_by(load_lora(model, read)), said_by(load_lora(model, tmp_path / "lora.safetensors")))
+    assert read.name == "The trained LoRA"
+
+
+def test_the_lora_model_that_a_lora_gives_to_comfyui_is_that_lora(model, lora):
+    assert torch.equal(
+        said_by(load_lora(model, lora_of_tensors(lora.tensors(), model.unet.module))), said_by(load_lora(model, lora))
+    )
+
+
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        ({}, "The trained LoRA is no LoRA: it holds nothing"),
+        ({"a.lora_up.weight": 3}, "The trained LoRA is no LoRA: it holds what are no tensors"),
+        ({"double_blocks.0.img_attn.proj.lora_A.weight": torch.zeros(4, 3072)}, "The trained LoRA .* diffusion"),
+        ({"a.weight": torch.zeros(2)}, "The trained LoRA is a file of a kind that is not known here"),
+    ],
+)
+def test_tensors_in_memory_that_are_no_lora_for_this_model_are_refused(tensors, said, model):
+    with pytest.raises(CheckpointError, match=said):
+        lora_of_tensors(tensors, model.unet.module, "The trained LoRA")
 
 
 def test_the_names_of_layers_are_told_apart_in_every_language(model):
