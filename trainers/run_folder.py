@@ -28,7 +28,7 @@ from typing import Any, BinaryIO
 
 from torch import Tensor
 
-from ..media.files import written_beside
+from ..media.files import remove_drafts, written_beside
 from ..media.pictures import to_bytes
 from ..media.webp import write_webp
 from .errors import TrainingError, clear_writing_errors
@@ -198,6 +198,8 @@ def opened_run(path: str | Path, note: Note = nobody_reads) -> Iterator[RunFolde
         folder.mkdir(parents=True, exist_ok=True)
     with only_one_in(folder):
         remove_unfinished(folder)
+        for written in (folder, *folder.glob("cache/*"), *folder.glob("samples/*"), folder / "exports"):
+            remove_drafts(written)
         (folder / "stop").unlink(missing_ok=True)  # it was meant for an earlier session
         run = RunFolder(folder, note)
         try:

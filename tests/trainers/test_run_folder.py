@@ -41,6 +41,19 @@ def test_a_run_that_has_ended_gives_the_folder_free(tmp_path):
         pass
 
 
+def test_what_a_killed_process_was_writing_is_cleared_away_when_the_run_is_opened(tmp_path):
+    draft = ".zoetrope-0123456789abcdef.safetensors"
+    places = [tmp_path, tmp_path / "cache" / "ab", tmp_path / "samples" / "5", tmp_path / "exports"]
+    others = tmp_path / "another run"
+    for place in (*places, others):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / draft).write_bytes(b"half")
+
+    with opened_run(tmp_path):
+        assert not any((place / draft).exists() for place in places)
+    assert (others / draft).exists()  # which may be written at this moment
+
+
 KILLED_WITH_THE_LOCK = """
 import os, signal, sys
 from zoetrope.trainers.lock import only_one_in
