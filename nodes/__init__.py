@@ -1,6 +1,7 @@
 """The nodes, and how ComfyUI gets them."""
 
 from ..host import ComfyExtension, io
+from .comparing import CompareBeforeAndAfter
 from .footage import FootageFromVideos, LoadFootage, SplitFootage
 from .footage_views import FootageReport, FootageToFrames, FramePairs
 from .frames import ExtractFrames
@@ -36,6 +37,7 @@ NODES: list[type[io.ComfyNode]] = [
     SV3DOrbit,
     MakeCameraPath,
     PrepareObject,
+    CompareBeforeAndAfter,
     Watermark,
     ReadWatermark,
 ]

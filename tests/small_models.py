@@ -23,6 +23,7 @@ SMALL: dict[str, dict[str, Any]] = {
     # Of a size at which x264 makes the same of the same frames each time.
     "ZoetropeToyWorldVideos": {"width": 256, "height": 160},
     "ZoetropeSVDImageToVideo": {"frames": 3, "steps": 2, "width": SIDE, "height": SIDE},
+    "ZoetropeCompareBeforeAndAfter": {"frames": 3, "steps": 2, "width": SIDE, "height": SIDE},
     "ZoetropeSVDChain": {"frames": 3, "steps": 2, "width": SIDE, "height": SIDE, "overlap": 1},
     "ZoetropeSV3DOrbit": {"frames": 3, "steps": 2},
     "ZoetropeCameraPath": {"frames": 3, "path.keys": "1: 0, 0; 3: 20, 360"},

@@ -46,6 +46,7 @@ OPTIONS = {  # whose defaults a node's widgets must show
     "ZoetropeLoadPictures": [],
     "ZoetropeLoadSVD": [],
     "ZoetropeSVDImageToVideo": SVD_OPTIONS,
+    "ZoetropeCompareBeforeAndAfter": SVD_OPTIONS,
     "ZoetropeSVDChain": [ChainOptions(), *SVD_OPTIONS],
     "ZoetropeSV3DOrbit": [SV3DOptions()],
     "ZoetropeCameraPath": [],
