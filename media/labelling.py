@@ -44,7 +44,7 @@ Box = tuple[int, int, int, int]
 class LabelledClip:
     label: str
     frames: Tensor  # (f h w c) in 0..1
-    note: str = ""  # a line below the label, such as scores
+    note: str = ""  # a line below the label, such as scores with commas between: those that have no room are left out
 
 
 def draw_sheet(clips: Sequence[LabelledClip], columns: int) -> Pixels:
@@ -73,11 +73,14 @@ def draw_sheet(clips: Sequence[LabelledClip], columns: int) -> Pixels:
     return np.asarray(picture)
 
 
-def side_by_side(rows: Sequence[Sequence[LabelledClip]]) -> Tensor:
-    """A clip (f h w 3) in 0..1 in which rows of clips play, as long as the longest; others stay at their last frame."""
+def side_by_side(rows: Sequence[Sequence[LabelledClip]], letters_across: int = LETTERS_ACROSS) -> Tensor:
+    """A clip (f h w 3) in 0..1 in which rows of clips play, as long as the longest; others stay at their last frame.
+
+    Fewer letters across make larger words, for a picture that is seen small.
+    """
     clips = [clip for row in rows for clip in row]
     _check(clips)
-    page = _Page.of(rows, columns=max(len(row) for row in rows))
+    page = _Page.of(rows, columns=max(len(row) for row in rows), letters=letters_across)
     picture, draw = page.paper()
     boxes: list[tuple[LabelledClip, Box]] = []
     for number, row in enumerate(rows):
@@ -131,13 +134,20 @@ class _Page:
     columns: int
     noted: tuple[bool, ...]  # for each row, whether there is a line for notes below its labels
     header: bool  # a line above all
+    letters: int  # of the size of the words, across the page
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[LabelledClip]], columns: int, header: bool = False) -> _Page:
+    def of(
+        cls,
+        rows: Sequence[Sequence[LabelledClip]],
+        columns: int,
+        header: bool = False,
+        letters: int = LETTERS_ACROSS,
+    ) -> _Page:
         """The page with the largest frames that are well seen, and that fits into LONGEST_SIDE."""
         clips = [clip for row in rows for clip in row]
         wide, tall = max(clip.frames.shape[2] for clip in clips), max(clip.frames.shape[1] for clip in clips)
-        page = cls((wide, tall), columns, tuple(any(clip.note for clip in row) for row in rows), header)
+        page = cls((wide, tall), columns, tuple(any(clip.note for clip in row) for row in rows), header, letters)
         for scale in _scales(max(wide, tall)):
             page = replace(page, tile=(max(1, round(wide * scale)), max(1, round(tall * scale))))
             if max(page.width, page.height) <= LONGEST_SIDE:
@@ -147,7 +157,7 @@ class _Page:
     @property
     def text(self) -> int:
         """The size of labels."""
-        return max(SMALLEST_TEXT, min(LARGEST_TEXT, self.columns * self.tile[0] // LETTERS_ACROSS))
+        return max(SMALLEST_TEXT, min(LARGEST_TEXT, self.columns * self.tile[0] // self.letters))
 
     @property
     def note(self) -> int:
@@ -196,7 +206,7 @@ class _Page:
         wide = self.left(column + columns) - 2 * self.gap - x
         write(draw, (x, y), fitting(draw, clip.label, self.text, wide), self.text, INK)
         below = y + round(self.text * LINE_HEIGHT)
-        write(draw, (x, below), fitting(draw, clip.note, self.note, wide, keep="start"), self.note, FAINT)
+        write(draw, (x, below), _whole_parts(draw, clip.note, self.note, wide), self.note, FAINT)
 
     def place(self, row: int, column: int, frame: Pixels) -> Box:
         """Left, top, right and bottom of a frame that is as large as it is shown, in the middle of its room."""
@@ -215,6 +225,13 @@ class _Page:
             width=max(1, round(width * scale)), height=max(1, round(height * scale)), filter="bilinear"
         )
         return resize_picture(pixels, size)
+
+
+def _whole_parts(draw: ImageDraw.ImageDraw, note: str, size: int, wide: int) -> str:
+    """As many parts of a note, which have commas between, as there is room for; of the first one what there is."""
+    while ", " in note and draw.textlength(note, font(size)) > wide:
+        note, _, _ = note.rpartition(", ")
+    return fitting(draw, note, size, wide, keep="start")
 
 
 def _scales(longer_side: int) -> Iterator[float]:

@@ -138,6 +138,25 @@ def test_labels_and_notes_are_written_above_each_row():
         assert end_of_red[1] < top < bottom < start_of_blue[0]
 
 
+def test_fewer_letters_across_make_larger_words():
+    clips = [[LabelledClip("before", clip(frames=1, width=320), "motion 0.13")] * 3]
+
+    usual, larger = (shown(side_by_side(clips, letters))[0] for letters in (60, 30))
+
+    (((top, _),), ((top_of_larger, _),)) = (boxes(picture)[1] for picture in (usual, larger))
+    assert top_of_larger > 1.5 * top
+
+
+def test_of_a_note_that_is_too_long_whole_parts_are_left_out():
+    def page(note):
+        return shown(side_by_side([[LabelledClip("a", clip(), note)] * 3]))[0]
+
+    assert (
+        page("motion 0.13, 0.043 from the first, 0.051 from the true clip") == page("motion 0.13, 0.043 from the first")
+    ).all()
+    assert (page("motion 0.13, 0.043 from the first") != page("motion 0.13")).any()
+
+
 def test_there_is_paper_and_no_ink_where_nothing_is_said():
     sheet = draw_sheet([LabelledClip("", clip())], 1)
     assert tuple(sheet[-1, -1]) == tuple(sheet[0, 0]) == PAPER
