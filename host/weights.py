@@ -160,8 +160,14 @@ def _move_in(wanted: Sequence[_Managed[Any]], activation_bytes: int) -> None:
         arriving = sum(weights.bytes for weights in wanted if weights.device.type != device.type)
         _make_room(device, arriving + activation_bytes, wanted)
     for weights in wanted:
-        weights.module.to(device)
+        if not _is_on(device, weights):  # to look through all layers takes as long as some of them take to compute
+            weights.module.to(device)
         _last_use[weights] = next(_uses)
+
+
+def _is_on(device: torch.device, weights: Weights[Any]) -> bool:
+    here = weights.device
+    return here.type == device.type and device.index in (None, here.index)
 
 
 def _make_room(device: torch.device, bytes_needed: int, wanted: Sequence[_Managed[Any]]) -> None:

@@ -134,6 +134,14 @@ def free_memory(bytes_needed: int) -> None:
         memory.free_memory(bytes_needed, memory.get_torch_device())
 
 
+def give_back_memory() -> None:
+    """Let others have the memory of `device()` that torch only holds in reserve, after work that took much of it."""
+    if IN_COMFYUI:
+        memory.soft_empty_cache()
+    elif torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def available_bytes(device: torch.device) -> int:
     """The memory of a device that tensors can still take: what nobody has, and what torch only holds in reserve."""
     if IN_COMFYUI:

@@ -82,7 +82,7 @@ def train_svd(
         facts = Facts(plan.facts.version or model.name, plan.facts.dtype, hashes["footage"])
         method = SVDMethod(model, settings, cached, trained, held_out, facts, plan.activation_bytes)
         if processes.is_first:
-            _refuse_another(run, settings)
+            refuse_another(run, settings)
             run.describe(method.name, plain(settings), hashes | cached.model_hashes)
             _write_clips(run, settings, trained, held_out)
             method.fill_cache(
@@ -97,7 +97,7 @@ def _opened(settings: SVDTraining, processes: Processes, note: Note) -> Abstract
     return opened_run(settings.run, note) if processes.is_first else nullcontext(RunFolder(settings.run, note))
 
 
-def _refuse_another(run: RunFolder, settings: SVDTraining) -> None:
+def refuse_another(run: RunFolder, settings: SVDTraining) -> None:
     """Refuse to go on with what was trained on another model, or as another LoRA.
 
     All else may change on the way: what is trained so far is still of use, and the run tells what has changed.

@@ -78,7 +78,9 @@ class SVDPlan:
         ]
         if self.seconds_per_step is not None:
             seconds = self.seconds_per_step * settings.steps
-            lines.append(f"time       about {_duration(seconds)}, {self.seconds_per_step:.2f} s a step; a rough guess")
+            lines.append(
+                f"time       about {readable_duration(seconds)}, {self.seconds_per_step:.2f} s a step; a rough guess"
+            )
         return "\n".join([*lines, *(f"note       {note}" for note in self.clips.notes)])
 
 
@@ -174,7 +176,7 @@ def _emptied(unet: nn.Module) -> nn.Module:
     """A copy of a network, with all that is on it, that has shapes and no values."""
     copies: dict[int, Any] = {id(each): torch.empty_like(each, device="meta") for each in unet.buffers()}
     for weight in unet.parameters():
-        copies[id(weight)] = nn.Parameter(torch.empty_like(weight, device="meta"), requires_grad=False)
+        copies[id(weight)] = nn.Parameter(torch.empty(weight.shape, device="meta"), requires_grad=False)
     return copy.deepcopy(unet, copies)
 
 
@@ -243,6 +245,7 @@ def _size(size: int) -> str:
     return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.1f} MiB"
 
 
-def _duration(seconds: float) -> str:
+def readable_duration(seconds: float) -> str:
+    """A time in hours and minutes, or in seconds."""
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min" if minutes else f"{seconds:.0f} s"

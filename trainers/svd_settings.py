@@ -14,6 +14,7 @@ from .options import Precision, TrainingOptions
 from .svd_trained import Preset
 
 MOST_BUCKET = 255
+HALF: dict[torch.dtype, Precision] = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +54,19 @@ class SVDTraining(TrainingOptions):
     def on(self, device: torch.device, weights: torch.dtype = torch.float32) -> SVDTraining:
         """The same settings with the precision that suits a device, unless one is asked for.
 
-        `weights` is that of a model which is loaded already: what is in half precision computes in half precision.
+        `weights` is the precision of a model that is loaded already: what is half computes in half.
         """
-        if self.precision == "fp32" and weights != torch.float32:
-            given = str(weights).removeprefix("torch.")
+        own = HALF.get(weights, "fp32")
+        is_gpu = device.type == "cuda"
+        # On a processor torch mixes half precision with float32 alone.
+        if own != "fp32" and (self.precision == "fp32" or (self.precision not in ("auto", own) and not is_gpu)):
             raise TrainingError(
-                f"precision is fp32, but the model is loaded in {given}. Load it in fp32, or choose auto, bf16 or fp16."
+                f"precision is {self.precision}, but the model is loaded in {own}. Choose auto, or load it in fp32."
             )
         if self.precision != "auto":
             return self
-        if device.type != "cuda":  # a processor computes bfloat16 slowly, and float16 more slowly still
-            return replace(self, precision="fp32" if weights == torch.float32 else "bf16")
+        if not is_gpu:
+            return replace(self, precision=own)
         # float16 has too small a range for what some layers make, so it is for cards that know nothing better.
         return replace(self, precision="bf16" if torch.cuda.is_bf16_supported() else "fp16")
 

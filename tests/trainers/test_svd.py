@@ -3,6 +3,8 @@
 import json
 import shutil
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,9 +18,11 @@ from zoetrope.models.svd import load_svd
 from zoetrope.pipelines.conditioning import embed_picture, encode_pictures
 from zoetrope.pipelines.svd import SVDOptions, image_to_video, sized_picture
 from zoetrope.trainers.caching import TensorCache
+from zoetrope.trainers.config import plain
 from zoetrope.trainers.method import Sample
 from zoetrope.trainers.randomness import Chance
-from zoetrope.trainers.svd import SVDMethod, train_svd
+from zoetrope.trainers.run_folder import opened_run
+from zoetrope.trainers.svd import SVDMethod, refuse_another, train_svd
 from zoetrope.trainers.svd_footage import CachedFootage, choose_clips, training_clips
 from zoetrope.trainers.svd_method import Facts
 from zoetrope.trainers.svd_validation import trials
@@ -333,6 +337,27 @@ def test_a_run_that_was_killed_goes_on_from_what_was_on_the_disk(checkpoint, foo
     assert [step.step for step in rest] == [3, 4, 5]  # the last that was saved is 2
     ours, theirs = weights_of(rest[-1].exported), weights_of(step.exported)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"rank": 8}, "rank 4, and this asks for 8"),
+        ({"alpha": 2.0}, "alpha 4.0, and this asks for 2.0"),
+        ({"preset": "strong"}, "preset motion, and this asks for strong"),
+        ({"model": Path("models/svd_xt.safetensors")}, "model svd, and this asks for svd_xt"),
+    ],
+)
+def test_a_run_does_not_go_on_as_another_one(changes, told, tmp_path):
+    before = tiny_settings(Path("svd.safetensors"), tmp_path, tmp_path / "run")
+    with opened_run(before.run) as run:
+        run.describe("svd", plain(before), {})
+        refuse_another(run, replace(before, **changes))  # nothing is trained yet
+        run.save_state({"weights": {"a": torch.zeros(1)}}, {"step": 1}, keep=1)
+        refuse_another(run, replace(before, alpha=4.0, learning_rate=1.0, model=Path("elsewhere", "svd.safetensors")))
+
+        with pytest.raises(ValueError, match=told):
+            refuse_another(run, replace(before, **changes))
 
 
 def test_a_run_keeps_what_was_made_of_each_clip(checkpoint, footage, tmp_path):
