@@ -29,6 +29,9 @@ run.yaml, in which paths start from its folder:
   zoetrope train svd --config run.yaml --set rank=16 --set learning_rate=2e-4
   zoetrope train svd --config run.yaml --resume
   accelerate launch -m zoetrope train svd --config run.yaml
+  torchrun --nproc_per_node 2 -m zoetrope train svd --config run.yaml
+
+The last two train on several GPUs, each with samples of its own. Without GPUs only torchrun starts several processes.
 
 Ctrl-C, or a file called `stop` in the run's folder, ends a run after the step that it is at; --resume goes on with it.
 """

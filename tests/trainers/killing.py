@@ -37,7 +37,7 @@ from zoetrope.trainers.loop import train
 from zoetrope.trainers.run_folder import opened_run
 from zoetrope.trainers.states import newest_state
 
-SECONDS = 20 * 60  # after which something hangs
+SECONDS = 20 * 60  # for one run and its kill, after which something hangs
 UNFINISHED = ".*"  # the names of what is being written
 
 
@@ -258,6 +258,7 @@ class Killer:
 
     def _started(self, path: Path) -> int:
         """A process of its own that trains; the id of it."""
+        signal.alarm(SECONDS)
         self._phases.reset()
         process = os.fork()
         if process == 0:
@@ -305,7 +306,6 @@ def main() -> None:
     if arguments.no_flush:
         os.fsync = lambda descriptor: None
     torch.set_num_threads(1)
-    signal.alarm(SECONDS)
 
     failed = False
     for name, kills in arguments.methods:
