@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Make the clips; gives 0 where every picture has its clip, else 2."""
     options = options_of(arguments)
+    _tell_of_motion(options.motion_bucket_id)
     model = load_model(arguments)
     decoder = load_decoder(arguments, model)
     rate = arguments.frames_per_second or options.fps_id + 1
@@ -84,6 +86,16 @@ def options_of(arguments: argparse.Namespace) -> SVDOptions:
         height=arguments.height,
     )
     return SVDOptions(**sampling_settings(arguments), **own)
+
+
+def _tell_of_motion(bucket: float) -> None:
+    from ..clips.motion import FEWEST_BUCKET, MOST_BUCKET
+
+    if not FEWEST_BUCKET <= bucket <= MOST_BUCKET:
+        sys.stderr.write(
+            f"--motion-bucket-id is {bucket:g}, and SVD was trained on {FEWEST_BUCKET} to {MOST_BUCKET}: what becomes "
+            "of others is a matter of luck.\n"
+        )
 
 
 def _read(path: Path) -> Tensor:

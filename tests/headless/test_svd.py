@@ -82,6 +82,14 @@ def written(monkeypatch):
     return videos
 
 
+@pytest.mark.parametrize(("bucket", "told"), [("300", True), ("0", True), ("255", False), ("1", False)])
+def test_a_motion_that_svd_was_not_trained_on_is_told(bucket, told, model, picture, written, capsys):
+    assert svd(picture, "--model", model, "--out", "clips", *SMALL, "--motion-bucket-id", bucket) == 0
+
+    note = f"--motion-bucket-id is {bucket}, and SVD was trained on 1 to 255"
+    assert (note in capsys.readouterr().err) == told
+
+
 def test_a_folder_becomes_a_clip_of_each_picture_and_numbers_count_on(here, model, picture, written, capsys):
     (here / "pictures").mkdir()
     for name in ("a.png", "b.png"):
@@ -154,6 +162,7 @@ def test_a_model_is_found_by_its_name(here, model, picture):
         (["--model", "svd_xt.safetensors", "--decoding-t", "0"], "decoding_t is 0"),
         (["--model", "svd_xt.safetensors", "--width", "100"], "width is 100"),
         (["--model", "picture.png"], "picture.png is not a safetensors file"),
+        (["--model", "svd_xt.safetensors", "--motion-bucket-id", "3000"], "motion_bucket_id is 3000"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_sentence_with_exit_code_2(here, model, picture, arguments, said, capsys):
