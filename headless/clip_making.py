@@ -38,8 +38,10 @@ def flag(group: argparse._ActionsContainer, name: str, **settings: Any) -> None:
         )
 
 
-def add_model_arguments(parser: argparse.ArgumentParser, versions: tuple[str, ...], example: str) -> None:
-    parser.add_argument("picture", type=Path, metavar="PICTURE", help="a picture, or a folder of them")
+def add_model_arguments(
+    parser: argparse.ArgumentParser, versions: tuple[str, ...], example: str, transparency: str = ""
+) -> None:
+    parser.add_argument("picture", type=Path, metavar="PICTURE", help=f"a picture, or a folder of them{transparency}")
     parser.add_argument(
         "--model",
         required=True,

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Makes a clip that starts from a picture, with Stable Video Diffusion."
     parser.epilog = EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add_model_arguments(parser, VERSIONS, "svd_xt.safetensors")
+    add_model_arguments(parser, VERSIONS, "svd_xt.safetensors", "; what is transparent becomes white")
     add_sampling_arguments(parser, "14 for svd, 25 for svd_xt", "25 for svd, 30 for svd_xt", "0.02")
     group = parser.add_argument_group("motion and size")
     flag(group, "fps_id", type=int, metavar="N", help="the rate that the model is told, less one: 6 is 7 a second (6)")
@@ -99,7 +99,9 @@ def _tell_of_motion(bucket: float) -> None:
 
 
 def _read(path: Path) -> Tensor:
-    """A picture (h w c) in 0..1; its transparency is left out, as by the reference."""
+    """A picture (h w 3) in 0..1, on white where it is transparent: below that many files are black."""
     from ..media.pictures import as_images, read_picture
 
-    return as_images(read_picture(path))[0]
+    picture = as_images(read_picture(path, keep_alpha=True))[0]
+    colours, alpha = picture[..., :3], picture[..., 3:]
+    return colours * alpha + (1 - alpha) if alpha.numel() else colours

@@ -82,6 +82,20 @@ def written(monkeypatch):
     return videos
 
 
+def test_what_is_transparent_becomes_white(model, here, written):
+    pixels = np.zeros((64, 64, 4), np.uint8)  # black below, as many programs leave it
+    pixels[:, 32:] = (200, 100, 0, 255)
+    pixels[:32, 32:, 3] = 128
+    Image.fromarray(pixels).save(here / "cut_out.png")
+
+    assert svd("cut_out.png", "--model", model, "--out", "clips", *SMALL) == 0
+
+    seen = read_picture("clips/000000.jpg").astype(int)
+    assert np.abs(seen[8:56, 4:24] - 255).max() < 12
+    assert np.abs(seen[40:56, 40:60] - (200, 100, 0)).mean() < 8
+    assert np.abs(seen[8:24, 40:60] - (227, 177, 127)).mean() < 8  # half of it
+
+
 @pytest.mark.parametrize(("bucket", "told"), [("300", True), ("0", True), ("255", False), ("1", False)])
 def test_a_motion_that_svd_was_not_trained_on_is_told(bucket, told, model, picture, written, capsys):
     assert svd(picture, "--model", model, "--out", "clips", *SMALL, "--motion-bucket-id", bucket) == 0
