@@ -33,6 +33,8 @@ examples:
     zoetrope svd picture.jpg --model svd_xt.safetensors --out output/clips
   Of every picture in a folder, at the size that the model was trained on, with little memory:
     zoetrope svd pictures --model svd_xt.safetensors --out output/clips --width 1024 --height 576 --decoding-t 2
+  With a LoRA that `zoetrope train svd` made, at four fifths of its strength:
+    zoetrope svd picture.jpg --model svd.safetensors --out output/clips --lora moon.safetensors --lora-strength 0.8
   Another motion, and the reference's invisible watermark:
     zoetrope svd picture.jpg --model svd_xt.safetensors --out output/clips --motion-bucket-id 180 --seed 7 --watermark
 
@@ -59,7 +61,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Make the clips; gives 0 where every picture has its clip, else 2."""
     options = options_of(arguments)
     _tell_of_motion(options.motion_bucket_id)
-    model = load_model(arguments)
+    model = load_model(arguments, "svd")
     decoder = load_decoder(arguments, model)
     rate = arguments.frames_per_second or options.fps_id + 1
     from ..pipelines.sampling import side_multiple
