@@ -117,7 +117,7 @@ def test_the_camera_is_seen_in_the_views_of_sv3d_p(tiny):
     "changes, sentence",
     [
         ({"elevations_deg": [10.0] * 5}, "elevations_deg has 5 angles, but the clip has 6 frames"),
-        ({"azimuths_deg": [10.0]}, "azimuths_deg has 1 angles, but the clip has 6 frames"),
+        ({"azimuths_deg": [10.0]}, "azimuths_deg has 1 angle, but the clip has 6 frames"),
         ({"elevations_deg": None}, "elevations_deg is None. Give degrees"),
         ({"elevations_deg": ["up"] * 6}, "elevations_deg is .* Give degrees"),
         ({"elevations_deg": math.nan}, "elevations_deg holds nan, which is no angle"),
