@@ -125,8 +125,9 @@ class CompareBeforeAndAfter(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, lora: str | None = None, more_loras: str | None = None) -> bool | str:
-        # Naming `lora` also lets a workflow travel to where the list of files is another one.
+    def validate_inputs(
+        cls, lora: str | None = None, more_loras: str | None = None, guidance: Any = None
+    ) -> bool | str:  # ComfyUI hands over every dynamic combo, whether it is wanted here or not
         try:
             _ = list(_files(lora or NONE, more_loras or ""))
         except ValueError as error:

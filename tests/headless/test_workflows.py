@@ -247,11 +247,11 @@ def test_a_workflow_with_a_model_makes_its_video(name, file, frames, rate, tmp_p
 def test_lora_before_and_after_shows_the_clips_side_by_side_and_in_a_sheet(tmp_path, models):
     made = run_small("lora_before_and_after", tmp_path, models)
 
-    assert list(made) == ["zoetrope/before_and_after_00001_.mp4"]
-    (facts,) = made.values()
+    assert sorted(made) == ["zoetrope/before_and_after_00001_.mp4", "zoetrope/with_lora_00001_.mp4"]
+    facts = made["zoetrope/before_and_after_00001_.mp4"]
     assert (facts.frames, facts.timeline.rate) == (3, 7)
     assert facts.width > 3 * 5 * SIDE > facts.height > 5 * SIDE
-    with Image.open(tmp_path / "zoetrope" / "before_and_after_00001_.png") as sheet:
+    with Image.open(tmp_path / "zoetrope" / "before_and_after_sheet_00001_.png") as sheet:
         assert sheet.height > 3 * 5 * SIDE
 
 
