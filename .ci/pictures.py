@@ -67,6 +67,7 @@ def save_drawings() -> None:
     save(drawn([[(pictures[0], 6)]]), "image_to_video")
     save(drawn([[(picture, 5)] for picture in pictures]), "images_to_videos")
     save(drawn([[(pictures[1], 5)]] * 3), "lora_before_and_after")
+    save(grid([toy_picture(1024, 576, seed) for seed in range(8, 14)], 3), "train_svd_lora")
     save(drawn([[(toy_picture(1024, 576, 7), 4), (None, 4), (None, 4)]]), "long_video")
     keys = [Keyframe(1, 0, 0), Keyframe(11, 45, 180), Keyframe(21, 0, 360)]
     save(side_by_side(toy_object(3), Image.fromarray(picture_of(static_orbit()))), "object_orbit")

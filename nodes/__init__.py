@@ -14,6 +14,7 @@ from .sv3d import MakeCameraPath, SV3DOrbit
 from .svd import LoadSVD, SVDImageToVideo
 from .svd_chain import SVDChain
 from .toyworld import ToyWorldClip, ToyWorldVideos
+from .training import TrainingReport, TrainSVDLoRA
 from .watermark import ReadWatermark, Watermark
 
 NODES: list[type[io.ComfyNode]] = [
@@ -37,6 +38,8 @@ NODES: list[type[io.ComfyNode]] = [
     SV3DOrbit,
     MakeCameraPath,
     PrepareObject,
+    TrainSVDLoRA,
+    TrainingReport,
     CompareBeforeAndAfter,
     Watermark,
     ReadWatermark,

@@ -25,6 +25,7 @@ from zoetrope.pipelines.sv3d import SV3DOptions
 from zoetrope.pipelines.svd import LONG, SVDOptions
 from zoetrope.toyworld.shapes import ShapesOptions
 from zoetrope.toyworld.videos import VideosOptions
+from zoetrope.trainers.svd import SVDTraining
 
 ROOT = Path(__file__).parents[1]
 FOOTAGE_RULES = [EveryNth(), AtRate(), Spread(), MostDifferent(), OnePerScene(), FrameRange(), SecondsRange()]
@@ -48,6 +49,8 @@ OPTIONS = {  # whose defaults a node's widgets must show
     "ZoetropeLoadSVD": [],
     "ZoetropeSVDImageToVideo": SVD_OPTIONS,
     "ZoetropeCompareBeforeAndAfter": SVD_OPTIONS,
+    "ZoetropeTrainSVDLoRA": [SVDTraining(model=Path(), footage=Path(), run="my_lora")],  # the node takes a name
+    "ZoetropeTrainingReport": [],
     "ZoetropeSVDChain": [ChainOptions(), *SVD_OPTIONS],
     "ZoetropeSV3DOrbit": [SV3DOptions()],
     "ZoetropeCameraPath": [],

@@ -149,7 +149,7 @@ def test_core_puts_all_of_it_on_its_own_svd_in_the_same_graph(server):
     checkpoint = narrow_checkpoint(server.base / "models/checkpoints/svd_narrow.safetensors")
     (server.base / "models/diffusion_models").mkdir(exist_ok=True)
     (server.base / "models/diffusion_models" / checkpoint.name).symlink_to(checkpoint)
-    prompt = graph("core", steps=1)
+    prompt = graph("core", steps=1, width=64, height=64)
     prompt["1"] = node("ZoetropeLoadSVD", checkpoint=checkpoint.name, dtype="fp32")
     prompt |= {
         "5": node("UNETLoader", unet_name=checkpoint.name, weight_dtype="default"),

@@ -255,6 +255,14 @@ def test_lora_before_and_after_shows_the_clips_side_by_side_and_in_a_sheet(tmp_p
         assert sheet.height > 3 * 5 * SIDE
 
 
+def test_train_svd_lora_trains_and_shows_what_came_of_it(tmp_path, models):
+    made = run_small("train_svd_lora", tmp_path, models)
+
+    assert list(made) == ["zoetrope/before_and_after_training_00001_.mp4"]
+    assert (tmp_path / "loras" / "zoetrope" / "shapes-2.safetensors").is_file()
+    assert (tmp_path / "zoetrope" / "runs" / "shapes" / "report.html").is_file()
+
+
 def test_images_to_videos_makes_a_video_of_each_picture_under_its_name(tmp_path, models):
     made = run_small("images_to_videos", tmp_path, models)
 
