@@ -51,6 +51,7 @@ class RunFolder:
         self.note = note
         self.metrics_file = path / "metrics.jsonl"
         self._metrics: BinaryIO | None = None
+        self._newest: State | None = None  # as far as it was looked for since something was saved
         self._closing = ExitStack()
 
     @property
@@ -68,15 +69,12 @@ class RunFolder:
             raise TrainingError(
                 f"{self.path} is a run of {before['method']}, not of {method}. Choose another run folder."
             )
-        changes = [
-            {"at": now, "what": name, "before": old, "now": new}
-            for part, values in (("settings", settings), ("hashes", hashes))
-            for name, old, new in _differences(before.get(part, values), values)
-        ]
-        for change in changes:
-            self.note(
-                f"{change['what']} was {change['before']} and is {change['now']} now; the run goes on with the new one."
-            )
+        changes = []
+        for part, values in (("settings", settings), ("hashes", hashes)):
+            for name, old, new in _differences(before.get(part, values), values):
+                changes.append({"at": now, "what": name, "before": old, "now": new})
+                told = "has changed" if part == "hashes" else f"was {old} and is {new} now"
+                self.note(f"{name} {told}; the run goes on with the new one.")
         self._write_yaml(
             {
                 "method": method,
@@ -139,13 +137,16 @@ class RunFolder:
         """Save a state, and only then let older ones go."""
         if self._metrics is not None:  # a state must not be on the disk before the lines that tell how it came about
             flush_to_disk(self.metrics_file)
+        self._newest = None
         step = progress["step"]
         path = write_state(self.path, step, tensors, progress)
         prune_states(self.path, step, keep, milestones)
         return path
 
     def newest_state(self) -> State | None:
-        return newest_state(self.path, self.note)
+        if self._newest is None:  # its hashes take time, and what is damaged is said once
+            self._newest = newest_state(self.path, self.note)
+        return self._newest
 
     def write_sample(self, step: int, name: str, frames: Tensor, frames_per_second: float) -> Path:
         """Keep an (f h w c) clip in 0..1 that was made at a step."""

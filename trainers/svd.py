@@ -9,18 +9,16 @@ A run that was interrupted goes on where its newest saved state stands.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..media.files import written_beside
 from ..models.svd import SVDModel, load_svd
-from .caching import TensorCache
+from .caching import TensorCache, hash_of_tensors
 from .config import BUILT_IN, plain
 from .errors import TrainingError
 from .learner import DTYPES
@@ -28,9 +26,10 @@ from .loop import TrainingStep, nobody_asks, train
 from .processes import Processes
 from .run_folder import RunFolder, nobody_reads, opened_run
 from .states import Note, newest_step
-from .svd_footage import CachedFootage, TrainingClip, told_of, training_clips
+from .svd_footage import CachedFootage, training_clips
 from .svd_method import Facts, SVDMethod
 from .svd_plan import SVDPlan, plan_svd
+from .svd_record import changes_since, record_of, write_record
 from .svd_settings import SVDTraining
 from .svd_trained import is_lora
 
@@ -82,9 +81,14 @@ def train_svd(
         facts = Facts(plan.facts.version or model.name, plan.facts.dtype, hashes["footage"])
         method = SVDMethod(model, settings, cached, trained, held_out, facts, plan.activation_bytes)
         if processes.is_first:
+            hashes |= cached.model_hashes | {"unet": hash_of_tensors(model.unet.module.state_dict())}
             refuse_another(run, settings)
-            run.describe(method.name, plain(settings), hashes | cached.model_hashes)
-            _write_clips(run, settings, trained, held_out)
+            _refuse_other_weights(run, settings, hashes["unet"])
+            record = record_of(settings, cached, trained, held_out)
+            if changes := changes_since(run.path, record):
+                note(changes)
+            run.describe(method.name, plain(settings), hashes)
+            write_record(run.path, record)
             method.fill_cache(
                 _numbers(settings, run, processes), lambda done, total: on_progress("Encoding footage", done, total)
             )
@@ -123,6 +127,18 @@ def _what_is_trained(settings: Mapping[str, Any]) -> dict[str, Any]:
     return same
 
 
+def _refuse_other_weights(run: RunFolder, settings: SVDTraining, unet: str) -> None:
+    """Refuse where another model has come in the place of the run's under the same name."""
+    before = run.description()
+    known, precision = before.get("hashes", {}).get("unet"), before.get("settings", {}).get("precision")
+    # In another precision the same model has other numbers.
+    if newest_step(run.path) is not None and precision == settings.precision and known not in (None, unet):
+        raise TrainingError(
+            f"{settings.model} holds other weights than when the run in {run.path} was there last, and what was "
+            "trained on those is of no use on these. Put the model back, or choose another run."
+        )
+
+
 def _numbers(settings: SVDTraining, run: RunFolder, processes: Processes) -> range:
     """Of the samples that this session draws."""
     state = run.newest_state()
@@ -132,15 +148,3 @@ def _numbers(settings: SVDTraining, run: RunFolder, processes: Processes) -> ran
     if settings.session_steps:
         steps = min(steps, settings.session_steps)
     return range(first, first + steps * settings.batch * settings.accumulation * processes.count)
-
-
-def _write_clips(
-    run: RunFolder, settings: SVDTraining, trained: Sequence[TrainingClip], held_out: Sequence[TrainingClip]
-) -> None:
-    """Keep what was made of each clip: its rate, its motion, its crop."""
-    told = {
-        "trained": [told_of(clip, settings) for clip in trained],
-        "held out": [told_of(clip, settings) for clip in held_out],
-    }
-    with written_beside(run.path / "clips.json") as draft:
-        draft.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8", newline="\n")

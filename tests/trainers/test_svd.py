@@ -367,6 +367,7 @@ def test_a_run_keeps_what_was_made_of_each_clip(checkpoint, footage, tmp_path):
 
     told = json.loads((tmp_path / "run" / "clips.json").read_text())
     assert [clip["clip"] for clip in told["trained"]] == ["clip_0", "clip_1", "clip_2"]
+    assert len({clip.pop("hash") for clip in (*told["trained"], *told["held out"])}) == 4
     assert told["held out"][0] == {
         "clip": "clip_3",
         "frames": 6,
