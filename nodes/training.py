@@ -113,7 +113,7 @@ class TrainSVDLoRA(io.ComfyNode):
         validate_every: int = 0,
         **settings: Any,
     ) -> io.NodeOutput:
-        validated = {"validate_at": (0,)} if validate_every else {}
+        validated: dict[str, Any] = {"validate_at": (0,)} if validate_every else {}
         wanted = SVDTraining(
             model=Path(model.name),
             footage=footage.root,

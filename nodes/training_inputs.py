@@ -149,8 +149,15 @@ def advanced_inputs() -> list[Any]:
 
 
 def _whole(name: str, low: int, high: int, tooltip: str, advanced: bool = False) -> io.Int.Input:
-    more = {"optional": True, "advanced": True} if advanced else {}
-    return io.Int.Input(name, default=getattr(DEFAULT, name), min=low, max=high, tooltip=tooltip, **more)
+    return io.Int.Input(
+        name,
+        default=getattr(DEFAULT, name),
+        min=low,
+        max=high,
+        optional=advanced,
+        advanced=True if advanced else None,
+        tooltip=tooltip,
+    )
 
 
 def _number(name: str, low: float, high: float, step: float, tooltip: str) -> io.Float.Input:

@@ -37,7 +37,7 @@ class RunLook:
 
     def add(self, done: TrainingStep) -> None:
         validation = done.validation
-        self.history.add(done.step, done.loss, validation and validation.numbers)
+        self.history.add(done.step, done.loss, validation.numbers if validation else None)
         for clip in list(validation.clips.values())[:1] if validation else ():
             self._keep(clip)
 

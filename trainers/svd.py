@@ -10,7 +10,7 @@ A run that was interrupted goes on where its newest saved state stands.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def train_svd(
     asked_to_stop: Callable[[], bool] = nobody_asks,
     on_progress: OnProgress = nobody_watches,
     note: Note = nobody_reads,
-) -> Iterator[TrainingStep]:
+) -> Generator[TrainingStep, None, None]:
     """Begin a run or go on with it, and yield after every step.
 
     What cannot work is refused before anything is loaded or written. `model` is one that is loaded already; it stays as
