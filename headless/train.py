@@ -79,7 +79,8 @@ def main(arguments: argparse.Namespace) -> int:
     settings = read_settings(trainer.settings, arguments.config, overrides)
     processes = launched_processes(work.device())
     settings = settings.on(processes.device)
-    plan = trainer.plan(settings, partial(_speed, processes.device, settings.precision), processes.device)
+    speed = partial(_speed, processes.device, settings.precision)
+    plan = trainer.plan(settings, speed, processes.device, processes=processes.count)
     if processes.is_first:
         sys.stdout.write(f"{plan.text()}\n")
         sys.stdout.flush()

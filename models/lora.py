@@ -11,6 +11,7 @@ attention among frames 10 MB in float16.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,10 @@ def load_lora(model: SVDModel, source: str | Path | Lora, strength: float = 1.0)
     The LoRA comes from a file, from a folder that peft wrote, or from memory, to be put on at several strengths without
     reading it again. Strength 0 is the model itself, and below 0 it does the opposite.
     """
+    if not isinstance(model, SVDModel):
+        raise CheckpointError(f"A LoRA is put on a model, such as load_svd gives, and this is {model!r}.")
+    if not isinstance(source, str | os.PathLike | Lora):
+        raise CheckpointError(f"A LoRA is loaded from the path of a file or a folder, and this is {source!r}.")
     check_strength(strength)
     unet: Any = model.unet.module
     names = LayerNames(unet)

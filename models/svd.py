@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import weakref
 from collections.abc import Callable, Mapping
@@ -190,6 +191,10 @@ def _path_of(source: str | Path) -> Path:
 
 
 def _existing(source: str | Path) -> Path:
+    if not isinstance(source, str | os.PathLike):
+        raise CheckpointError(
+            f"A model is loaded from the path of a file or a folder, or from builtin:NAME, and this is {source!r}."
+        )
     path = Path(source)
     if not path.exists():
         raise CheckpointError(f"{path} does not exist. {how_to_get(path.name)}")

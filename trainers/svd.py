@@ -30,7 +30,7 @@ from .svd_footage import CachedFootage, training_clips
 from .svd_method import Facts, SVDMethod
 from .svd_plan import SVDPlan, plan_svd
 from .svd_record import changes_since, record_of, write_record
-from .svd_settings import SVDTraining
+from .svd_settings import SVDTraining, check_settings
 from .svd_trained import is_lora
 
 __all__ = ["SVDMethod", "SVDPlan", "SVDTraining", "load_for_training", "plan_svd", "train_svd"]
@@ -67,8 +67,9 @@ def train_svd(
     What cannot work is refused before anything is loaded or written. `model` is one that is loaded already; it stays as
     it is.
     """
+    check_settings(settings)
     settings = settings.on(processes.device, model.dtype if model else torch.float32)
-    plan = plan or plan_svd(settings, device=processes.device, model=model)
+    plan = plan or plan_svd(settings, device=processes.device, model=model, processes=processes.count)
     with _opened(settings, processes, note) as run:
         model = model or load_for_training(settings, processes.device)
         cached = CachedFootage(model, settings, TensorCache(run.cache, note))

@@ -24,7 +24,7 @@ from ..pipelines.sampling import side_multiple
 from .errors import TrainingError
 from .svd_checkpointing import KeptBytes, checkpointed_unet
 from .svd_footage import ChosenClips, choose_clips
-from .svd_settings import SVDTraining
+from .svd_settings import SVDTraining, check_settings
 from .svd_trained import is_lora, own_weights
 
 FLOAT_BYTES = 4
@@ -49,6 +49,7 @@ class SVDPlan:
     facts: SVDFacts
     clips: ChosenClips
     frames: int
+    processes: int
     trained_parameters: int
     activation_bytes: int  # for one clip
     memory_bytes: int  # on the device, all together
@@ -58,8 +59,12 @@ class SVDPlan:
     seconds_per_step: float | None  # None where nobody measured how fast the device is
 
     @property
+    def clips_per_step(self) -> int:
+        return self.settings.batch * self.settings.accumulation * self.processes
+
+    @property
     def steps_per_epoch(self) -> float:
-        return len(self.clips.trained) / (self.settings.batch * self.settings.accumulation)
+        return len(self.clips.trained) / self.clips_per_step
 
     def text(self) -> str:
         """For people, a line each."""
@@ -71,8 +76,7 @@ class SVDPlan:
             f"trained    {settings.preset}: {self.trained_parameters / 1e6:.2f} M parameters, as {how}",
             f"clips      {len(self.clips.trained)} to train on, {len(self.clips.held_out)} held out; "
             f"{self.frames} frames of {settings.width}x{settings.height} each",
-            f"steps      {settings.steps} of {settings.batch * settings.accumulation} clips; an epoch is "
-            f"{self.steps_per_epoch:.1f} steps",
+            f"steps      {settings.steps} of {self.clips_per_step} clips; an epoch is {self.steps_per_epoch:.1f} steps",
             f"memory     about {_size(self.memory_bytes)}, of which one clip takes {_size(self.activation_bytes)}",
             f"disk       about {_size(self.disk_bytes)} of the {_size(self.free_disk_bytes)} that are free",
         ]
@@ -91,11 +95,14 @@ def plan_svd(
     *,
     model: SVDModel | None = None,
     footage: Footage | None = None,
+    processes: int = 1,
 ) -> SVDPlan:
     """Look at the model, the footage and the disk, and say what the run would take on a device.
 
-    `model` and `footage` are those that are loaded already, in place of what the settings name.
+    `model` and `footage` are those that are loaded already, in place of what the settings name. Of several processes
+    each has a device, does a step's work and takes the memory; together they share the disk.
     """
+    check_settings(settings)
     settings = settings.on(device, model.dtype if model else torch.float32)
     facts = facts_of(model) if model else recognise(settings.model)
     if facts.family != "svd":
@@ -111,7 +118,7 @@ def plan_svd(
     trained = _mark_trained(unet, settings)
     parameters = sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad)
     activations, flops = _measured(trained, settings, frames, multiple)
-    disk = _disk_bytes(settings, clips, parameters, frames)
+    disk = _disk_bytes(settings, clips, parameters, frames, processes)
     if disk > free:
         raise TrainingError(
             f"The run would take about {_size(disk)}, and the disk of {settings.run} has {_size(free)} free. Free "
@@ -124,6 +131,7 @@ def plan_svd(
         facts=facts,
         clips=clips,
         frames=frames,
+        processes=processes,
         trained_parameters=parameters,
         activation_bytes=activations,
         memory_bytes=weights
@@ -233,10 +241,10 @@ def _recomputed_bytes(unet: Any, given: Inputs) -> int:
     return between + most
 
 
-def _disk_bytes(settings: SVDTraining, clips: ChosenClips, parameters: int, frames: int) -> int:
+def _disk_bytes(settings: SVDTraining, clips: ChosenClips, parameters: int, frames: int, processes: int) -> int:
     states = (settings.keep_states + 1 + len(settings.milestones)) * parameters * FLOAT_BYTES * COPIES_IN_STATE
     held = sum(len(clip.frames) for clip in (*clips.trained, *clips.held_out))
-    drawn = settings.steps * settings.batch * settings.accumulation * frames
+    drawn = settings.steps * settings.batch * settings.accumulation * processes * frames
     latent = settings.width * settings.height // 64 * 4 * FLOAT_BYTES + 4096
     return states + parameters * FLOAT_BYTES + min(held, drawn) * latent + SPARE_DISK
 

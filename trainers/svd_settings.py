@@ -14,6 +14,14 @@ from .options import Precision, TrainingOptions
 from .svd_trained import Preset
 
 MOST_BUCKET = 255
+
+
+def check_settings(settings: object) -> None:
+    """Refuse what is something else, for who uses the library."""
+    if not isinstance(settings, SVDTraining):
+        raise TrainingError(f"A run is described by settings of the class SVDTraining, and this is {settings!r}.")
+
+
 HALF: dict[torch.dtype, Precision] = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 

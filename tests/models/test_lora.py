@@ -237,6 +237,13 @@ def test_strength_zero_is_the_model_itself(model, lora):
     assert load_lora(model, lora, strength=0) is model
 
 
+def test_what_is_no_model_or_no_lora_is_refused(model, lora):
+    with pytest.raises(CheckpointError, match="is put on a model, such as load_svd gives, and this is None"):
+        load_lora(None, lora)
+    with pytest.raises(CheckpointError, match="the path of a file or a folder, and this is None"):
+        load_lora(model, None)
+
+
 def test_strength_scales_the_change_of_the_weight(model):
     lora = random_lora(model, names=["conv_out"])
     base = said_by(model)
