@@ -82,7 +82,7 @@ def train_svd(
         facts = Facts(plan.facts.version or model.name, plan.facts.dtype, hashes["footage"])
         method = SVDMethod(model, settings, cached, trained, held_out, facts, plan.activation_bytes)
         if processes.is_first:
-            hashes |= cached.model_hashes | {"unet": hash_of_tensors(model.unet.module.state_dict())}
+            hashes |= cached.model_hashes | {"unet": _hash_of_unet(model)}
             refuse_another(run, settings)
             _refuse_other_weights(run, settings, hashes["unet"])
             record = record_of(settings, cached, trained, held_out)
@@ -130,14 +130,20 @@ def _what_is_trained(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_other_weights(run: RunFolder, settings: SVDTraining, unet: str) -> None:
     """Refuse where another model has come in the place of the run's under the same name."""
-    before = run.description()
-    known, precision = before.get("hashes", {}).get("unet"), before.get("settings", {}).get("precision")
-    # In another precision the same model has other numbers.
-    if newest_step(run.path) is not None and precision == settings.precision and known not in (None, unet):
+    known = run.description().get("hashes", {}).get("unet")
+    if newest_step(run.path) is None or known is None:
+        return
+    precision, now = known.partition(" ")[0], unet.partition(" ")[0]
+    if precision == now and known != unet:  # in another precision the same model has other numbers
         raise TrainingError(
             f"{settings.model} holds other weights than when the run in {run.path} was there last, and what was "
             "trained on those is of no use on these. Put the model back, or choose another run."
         )
+
+
+def _hash_of_unet(model: SVDModel) -> str:
+    """With the precision in which it was loaded before it."""
+    return f"{str(model.dtype).removeprefix('torch.')} {hash_of_tensors(model.unet.module.state_dict())}"
 
 
 def _numbers(settings: SVDTraining, run: RunFolder, processes: Processes) -> range:
