@@ -77,7 +77,7 @@ def newest_state(folder: Path, note: Note) -> State | None:
 
     Where all are damaged it is an error: a run of days must not begin anew, and remove what may be mended, by itself.
     """
-    damaged = []
+    damaged: list[str] = []
     for _, path in sorted(_states_in(folder).items(), reverse=True):
         fault = _fault_of(path)
         if fault is None:
