@@ -24,7 +24,6 @@ from ..pipelines.comparing import (
     told,
     variants_of,
 )
-from ..pipelines.previewing import contact_sheet
 from ..pipelines.svd import SVDOptions
 from . import previews
 from .choosing_models import changed
@@ -166,13 +165,15 @@ class CompareBeforeAndAfter(io.ComfyNode):
             device=work.intermediate_device(),
         )
         rate = float(options.fps_id + 1)
+        report = told(comparison)
+        work.say(report)
         sheet, video = comparison_sheet(comparison, shown_frames), comparison_video(comparison)
         return io.NodeOutput(
             (torch.from_numpy(sheet.copy()).float() / 255)[None].to(work.intermediate_device()),
             video.to(work.intermediate_device()),
             [compared.clip for compared in comparison],
             [clip.label for clip in labelled(comparison)],
-            told(comparison),
+            report,
             rate,
             ui=previews.animated(video, rate, longest_side=PREVIEW_SIDE),
         )
@@ -243,8 +244,9 @@ def _watching(steps: int) -> Callable[[ComparisonStep], None]:
 
     def on_step(told: ComparisonStep) -> None:
         nonlocal watching
-        watching = watching or watch(told.clips * steps_and_decoding)
-        done = told.clip * steps_and_decoding + told.step.index + 1
-        watching(done, lambda: contact_sheet(told.step.preview()))
+        watching = watching or watch(told.clips * steps_and_decoding, pictures=False)
+        step = told.step.index + 1
+        work.say(f"Clip {told.clip + 1} of {told.clips}, {told.label}: step {step} of {told.step.steps}")
+        watching(told.clip * steps_and_decoding + step, None)
 
     return on_step

@@ -199,14 +199,27 @@ def test_the_fingerprint_follows_the_files(models, lora):
 
 
 def test_progress_counts_the_steps_of_all_clips_and_a_cancel_ends_it(model, lora):
-    told = []
+    told, said = [], []
 
     def listen(done, total, preview):
-        told.append((done, total))
+        told.append((done, total, preview))
         if done == 4:
             raise work.Cancelled
 
-    with pytest.raises(work.Cancelled), work.reporting_to(listen):
+    with pytest.raises(work.Cancelled), work.reporting_to(listen, said.append):
         run(model, lora=lora)
 
-    assert told == [(1, 6), (2, 6), (4, 6)]  # two steps and decoding, twice
+    # Two steps and decoding, twice. A preview would stay in front of the result, so there is none.
+    assert told == [(1, 6, None), (2, 6, None), (4, 6, None)]
+    assert said == [
+        "Clip 1 of 2, before: step 1 of 2", "Clip 1 of 2, before: step 2 of 2", "Clip 2 of 2, moon at 1: step 1 of 2"
+    ]  # fmt: skip
+
+
+def test_what_came_out_is_told_on_the_node(model, lora):
+    said = []
+
+    with work.reporting_to(lambda *progress: None, said.append):
+        report = run(model, lora=lora).args[4]
+
+    assert said[-1] == report
