@@ -35,7 +35,7 @@ from . import previews
 from .footage import FootageType
 from .svd import SVDType
 from .training_inputs import RUNS, advanced_inputs, run_inputs, size_inputs
-from .watching_training import RunLook, RunWatch, summary_of, title_of
+from .watching_training import RunWatch, summary_of, title_of
 
 LORAS = "loras"  # in the output folder, where ComfyUI looks for LoRAs beside models/loras
 OURS = "zoetrope"  # in there
@@ -132,9 +132,9 @@ class TrainSVDLoRA(io.ComfyNode):
         work.raise_if_cancelled()  # which has made the run pause
         if step >= wanted.steps:
             FINISHED_HERE[wanted.run] = (step, stood)
-        look = RunLook(wanted)
-        losses = {"loss": [loss for _, loss in look.history.losses]}
-        return io.NodeOutput(load_file(file), losses, step, name, run, summary, ui=previews.still(look.picture()))
+        losses = [loss for _, loss in History.of(RunFolder(wanted.run).entries()).losses]
+        # Nothing is shown at the end: the last picture of the run stays on the node, and would stand there twice.
+        return io.NodeOutput(load_file(file), {"loss": losses}, step, name, run, summary)
 
 
 class TrainingReport(io.ComfyNode):

@@ -59,7 +59,7 @@ class RunWatch:
         self._said = [plan]
         self._title = ""
         self._bar = work.Progress(settings.steps)
-        self._look = RunLook(settings)
+        self._look: RunLook | None = None  # until a step is done, before which the run may be rewound and measured
         self._words_due = self._picture_due = 0.0
         work.say(plan)
 
@@ -81,16 +81,20 @@ class RunWatch:
             self._title, self._bar = "", work.Progress(self._settings.steps)
         if done.skipped:
             self.note(f"Step {done.step} was left out: its loss or gradient was no number.")
-        self._look.add(done)
+        if self._look is None:
+            self._look = look = RunLook(self._settings)  # which has this step already
+        else:
+            look = self._look
+            look.add(done)
         if self._is_due(done.ending is not None):
-            work.say(self._state(done))
+            work.say(_state(done, look.history))
         now = time.monotonic()
         picture = None
-        if now >= self._picture_due or done.validation:
-            picture = Image.fromarray(self._look.picture())
+        if now >= self._picture_due or done.validation or done.ending:
+            picture = Image.fromarray(look.picture())
             self._picture_due = now + SECONDS_BETWEEN_PICTURES
         if done.ending:
-            self._said.append(self._state(done))
+            self._said.append(_state(done, look.history))
         if not work.is_cancelled():
             self._bar.update(done.step, picture)
 
@@ -104,13 +108,14 @@ class RunWatch:
         self._words_due = now + SECONDS_BETWEEN_WORDS
         return True
 
-    def _state(self, done: TrainingStep) -> str:
-        """How far the run is, in two or three lines."""
-        lines = [f"step {done.step} of {done.steps}, {_losses(self._look.history)}"]
-        if done.ending is None:
-            left = readable_duration(done.seconds * (done.steps - done.step))
-            lines.append(f"{done.seconds:.2f} s a step, about {left} left to the run's end")
-        return "\n".join(lines)
+
+def _state(done: TrainingStep, history: History) -> str:
+    """How far the run is, in a line or two."""
+    lines = [f"step {done.step} of {done.steps}, {_losses(history)}"]
+    if done.ending is None:
+        left = readable_duration(done.seconds * (done.steps - done.step))
+        lines.append(f"{done.seconds:.2f} s a step, about {left} left to the run's end")
+    return "\n".join(lines)
 
 
 def _losses(history: History) -> str:
