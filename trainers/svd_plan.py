@@ -32,11 +32,15 @@ COPIES_IN_STATE = 3  # a trained weight and the optimizer's two memories of it
 COPIES_IN_TRAINING = 4  # and its gradient
 ENCODER_BYTES = 630_000_000 * 2 + 100_000_000 * FLOAT_BYTES  # CLIP in half precision, the VAE in float32
 RECOMPUTED, GRADIENT_OF_INPUTS = 1, 1  # forward passes' worth of work that a backward pass takes
-SHARE_IN_HALF_PRECISION = 0.6  # some layers compute in float32 whatever is asked for
+SHARE_IN_HALF_PRECISION = 0.6  # 0.5 on a processor; on a GPU more layers compute in float32 whatever is asked for
 SPARE_DISK = 200 * 2**20  # for samples, metrics and the report
-# Of a device's speed in large matrix products, a network of many kinds of layers reaches so much.
-EFFICIENCY = 0.4
+# A step takes the time of its arithmetic, at this share of a device's speed in large matrix products, and of starting
+# each operation. On one core of a processor that says 1.47 s for a step of a model of a fifth of SVD's width that takes
+# 1.50 s, and 2.19 for 2.10 with checkpointing; for a tiny one 0.16 for 0.13, and 0.24 for 0.26. No GPU was at hand.
+EFFICIENCY = 0.55
+SECONDS_PER_OPERATION = 1e-5
 GIB = 2**30
+SURE = "good to a third on a processor, and a rough guess on a GPU"
 
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -56,6 +60,7 @@ class SVDPlan:
     disk_bytes: int  # that the run folder will take
     free_disk_bytes: int
     step_flops: float
+    step_operations: float  # how often a step calls one of PyTorch's
     seconds_per_step: float | None  # None where nobody measured how fast the device is
 
     @property
@@ -77,14 +82,13 @@ class SVDPlan:
             f"clips      {len(self.clips.trained)} to train on, {len(self.clips.held_out)} held out; "
             f"{self.frames} frames of {settings.width}x{settings.height} each",
             f"steps      {settings.steps} of {self.clips_per_step} clips; an epoch is {self.steps_per_epoch:.1f} steps",
-            f"memory     about {_size(self.memory_bytes)}, of which one clip takes {_size(self.activation_bytes)}",
+            f"memory     about {_size(self.memory_bytes)}, of which one clip takes {_size(self.activation_bytes)}, "
+            "good to a fifth",
             f"disk       about {_size(self.disk_bytes)} of the {_size(self.free_disk_bytes)} that are free",
         ]
         if self.seconds_per_step is not None:
             seconds = self.seconds_per_step * settings.steps
-            lines.append(
-                f"time       about {readable_duration(seconds)}, {self.seconds_per_step:.2f} s a step; a rough guess"
-            )
+            lines.append(f"time       about {readable_duration(seconds)}, {self.seconds_per_step:.2f} s a step; {SURE}")
         return "\n".join([*lines, *(f"note       {note}" for note in self.clips.notes)])
 
 
@@ -117,7 +121,7 @@ def plan_svd(
     free = _free_bytes(settings.run)
     trained = _mark_trained(unet, settings)
     parameters = sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad)
-    activations, flops = _measured(trained, settings, frames, multiple)
+    activations, flops, operations = _measured(trained, settings, frames, multiple)
     disk = _disk_bytes(settings, clips, parameters, frames, processes)
     if disk > free:
         raise TrainingError(
@@ -141,7 +145,10 @@ def plan_svd(
         disk_bytes=disk,
         free_disk_bytes=free,
         step_flops=flops,
-        seconds_per_step=flops / (EFFICIENCY * flops_per_second()) if flops_per_second else None,
+        step_operations=operations,
+        seconds_per_step=flops / (EFFICIENCY * flops_per_second()) + operations * SECONDS_PER_OPERATION
+        if flops_per_second
+        else None,
     )
 
 
@@ -201,8 +208,9 @@ def _mark_trained(unet: Any, settings: SVDTraining) -> nn.Module:
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def _measured(unet: Any, settings: SVDTraining, frames: int, multiple: int) -> tuple[int, float]:
-    """The bytes that one clip takes on the way there and back, and the operations of a step."""
+def _measured(unet: Any, settings: SVDTraining, frames: int, multiple: int) -> tuple[int, float, float]:
+    """The bytes that one clip takes on the way there and back, and a step's arithmetic and calls."""
+    from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils.flop_counter import FlopCounterMode
 
     levels = len(unet.config["block_out_channels"]) - 1
@@ -211,11 +219,20 @@ def _measured(unet: Any, settings: SVDTraining, frames: int, multiple: int) -> t
     widths = unet.config["cross_attention_dim"], unet.config["projection_class_embeddings_input_dim"]
     with torch.device("meta"):
         given = (torch.empty(shape), torch.empty(1), torch.empty(1, 1, widths[0]), torch.empty(1, frames, widths[1]))
-    with FlopCounterMode(display=False) as counter:
+
+    class Calls(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, call: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.count += 1
+            return call(*args, **(kwargs or {}))
+
+    with FlopCounterMode(display=False) as counter, Calls() as calls:
         kept = _recomputed_bytes(unet, given) if settings.checkpointing else _kept_bytes(unet, given)
     passes = 1 + GRADIENT_OF_INPUTS + RECOMPUTED * settings.checkpointing + (not is_lora(settings.preset))
     share = 1.0 if settings.precision == "fp32" else SHARE_IN_HALF_PRECISION
-    return round(kept * share), counter.get_total_flops() * passes * settings.batch * settings.accumulation
+    flops = counter.get_total_flops() * passes * settings.batch * settings.accumulation
+    return round(kept * share), flops, calls.count * passes * settings.accumulation
 
 
 def _kept_bytes(unet: Any, given: Inputs) -> int:

@@ -114,6 +114,18 @@ def test_what_is_no_settings_is_refused():
             next(train_svd(wrong))
 
 
+def test_the_time_is_that_of_arithmetic_and_of_starting_operations(settings):
+    def seconds(speed, **changes):
+        return plan_svd(changed(settings, **changes), lambda: speed).seconds_per_step
+
+    only_starting = seconds(1e30)
+
+    assert 0.05 < only_starting < 0.5  # measured 0.24 s on one core, arithmetic included
+    assert seconds(1e9) > 2 * only_starting
+    assert seconds(1e30, batch=4) == pytest.approx(only_starting)
+    assert seconds(1e30, accumulation=4) == pytest.approx(4 * only_starting)
+
+
 def test_a_device_multiplies_matrices_at_some_speed():
     assert measured_flops_per_second(torch.device("cpu"), torch.float32, 0.01) > 1e6
 
