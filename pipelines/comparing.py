@@ -30,6 +30,7 @@ from .svd import SVDOptions, image_to_video, sized_picture
 
 BEFORE, TRUTH = "before", "true clip"
 MOST_VARIANTS = 100
+LETTERS_ACROSS = 40  # of the video, which is seen small on a node
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def labelled(comparison: Sequence[Compared]) -> list[LabelledClip]:
     several = comparison[-1].picture > 0 if comparison else False
     return [
         LabelledClip(
-            f"picture {compared.picture + 1}, {compared.label}" if several else compared.label,
+            f"{compared.picture + 1}: {compared.label}" if several else compared.label,
             compared.clip,
             ", ".join(_numbers(compared, digits=2)),
         )
@@ -210,7 +211,7 @@ def comparison_video(comparison: Sequence[Compared]) -> Tensor:
     rows: dict[int, list[LabelledClip]] = {}
     for compared, clip in zip(comparison, clips, strict=True):
         rows.setdefault(compared.picture, []).append(clip)
-    return side_by_side(list(rows.values()) if len(rows) > 1 else in_rows(clips))
+    return side_by_side(list(rows.values()) if len(rows) > 1 else in_rows(clips), LETTERS_ACROSS)
 
 
 def told(comparison: Sequence[Compared]) -> str:

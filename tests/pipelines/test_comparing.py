@@ -88,7 +88,7 @@ def test_every_picture_of_a_batch_is_compared_for_itself(model, loras):
     for one, other in zip(both[2:], alone, strict=True):
         assert torch.equal(one.clip, other.clip)
         assert (one.from_first, one.motion) == (other.from_first, other.motion)
-    assert [clip.label for clip in labelled(both)][::2] == ["picture 1, moon at 1", "picture 2, moon at 1"]
+    assert [clip.label for clip in labelled(both)][::2] == ["1: moon at 1", "2: moon at 1"]
 
 
 def test_a_true_clip_is_brought_to_the_size_of_the_others_and_measured_against_them(model, loras):
