@@ -15,7 +15,9 @@ from tests.trainers.svd_runs import SIDE, draw_footage
 from zoetrope.clips.footage import read_footage
 from zoetrope.headless.command import main
 from zoetrope.host import work
+from zoetrope.host.weights import managed
 from zoetrope.models.lora import load_lora
+from zoetrope.models.svd import load_svd
 from zoetrope.nodes import training
 from zoetrope.nodes.lora import LoadLoRA
 from zoetrope.nodes.svd import LoadSVD, SVDImageToVideo
@@ -42,7 +44,7 @@ def quick_and_as_nodes_run(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     monkeypatch.setattr(training, "FINISHED_HERE", {})
     monkeypatch.setattr(training, "SVDTraining", partial(SVDTraining, validation_levels=(1.0,)))
-    monkeypatch.setattr(svd_plan, "_measured", lambda *_: (2**20, 1e9))  # it takes as long as all else here
+    monkeypatch.setattr(svd_plan, "_measured", lambda *_: (2**20, 1e9, 1e3))  # it takes as long as all else here
     monkeypatch.setattr(training, "measured_flops_per_second", lambda *_: 1e9)
     with torch.inference_mode():
         yield
@@ -58,9 +60,10 @@ def place(tmp_path, tiny_checkpoint, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def model(place):
-    return load()
+@pytest.fixture(scope="module")
+def model(tiny_checkpoint):
+    """As Load SVD gives it; for all tests, since no training changes it."""
+    return load_svd(tiny_checkpoint("svd"), dtype=torch.float32, device="cpu", place=managed)
 
 
 @pytest.fixture
