@@ -43,6 +43,11 @@ def nobody_reads(note: str) -> None:
     """For callers that show no notes; the run folder keeps them."""
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a run was ever begun in a folder."""
+    return any((folder / name).is_file() for name in ("run.yaml", "metrics.jsonl", "lock"))
+
+
 class RunFolder:
     """A run on disk. Only the first process of a run writes to it."""
 
@@ -64,11 +69,8 @@ class RunFolder:
 
     def describe(self, method: str, settings: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
         """Write run.yaml, and note what is other than when the run began or was last continued."""
+        self.refuse_another_method(method)
         before, now = self.description(), _now()
-        if before.get("method", method) != method:
-            raise TrainingError(
-                f"{self.path} is a run of {before['method']}, not of {method}. Choose another run folder."
-            )
         changes = []
         for part, values in (("settings", settings), ("hashes", hashes)):
             for name, old, new in _differences(before.get(part, values), values):
@@ -86,6 +88,11 @@ class RunFolder:
             }
         )
 
+    def refuse_another_method(self, method: str) -> None:
+        before = self.description().get("method", method)
+        if before != method:
+            raise TrainingError(f"{self.path} is a run of {before}, not of {method}. Choose another run folder.")
+
     def description(self) -> dict[str, Any]:
         """What run.yaml says; nothing where there is none yet."""
         import yaml
@@ -99,7 +106,11 @@ class RunFolder:
             raise TrainingError(
                 f"{path} is no longer YAML ({error}). Mend or remove it; the run needs it not."
             ) from error
-        return read if isinstance(read, dict) else {}
+        described = read if isinstance(read, dict) else {}
+        for part, kind in (("settings", dict), ("hashes", dict), ("changes", list)):
+            if not isinstance(described.get(part, kind()), kind):
+                raise TrainingError(f"{path} no longer tells the run's {part}. Mend or remove it; the run needs it not.")
+        return described
 
     def log(self, **entry: Any) -> None:
         """Add a line to metrics.jsonl, in one write; what is no number becomes null."""
@@ -111,11 +122,13 @@ class RunFolder:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """The lines of metrics.jsonl, without the one that a killed process tore."""
+        """The lines of metrics.jsonl, without what tells of no step, such as a line that a killed process tore."""
         if self.metrics_file.is_file():
             for line in self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines():
                 with suppress(ValueError):
-                    yield dict(json.loads(line))
+                    entry = json.loads(line)
+                    if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+                        yield entry
 
     def is_validated(self, step: int) -> bool:
         return any(entry["step"] == step and "validation" in entry for entry in self.entries())

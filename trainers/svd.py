@@ -107,6 +107,7 @@ def refuse_another(run: RunFolder, settings: SVDTraining) -> None:
 
     All else may change on the way: what is trained so far is still of use, and the run tells what has changed.
     """
+    run.refuse_another_method(SVDMethod.name)
     before = run.description().get("settings", {})
     if newest_step(run.path) is None or not before:
         return
@@ -121,10 +122,10 @@ def refuse_another(run: RunFolder, settings: SVDTraining) -> None:
 
 def _what_is_trained(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Of the settings of a run, in run.yaml's words, those without which its states mean nothing."""
-    model = Path(settings["model"]).name.removeprefix(BUILT_IN)
-    same = {"model": CHECKPOINT_SUFFIX.sub("", model), "preset": settings["preset"]}
-    if is_lora(settings["preset"]):
-        same |= {"rank": settings["rank"], "alpha": settings["alpha"] or float(settings["rank"])}
+    model, preset, rank = (settings.get(name) for name in ("model", "preset", "rank"))
+    same = {"model": CHECKPOINT_SUFFIX.sub("", Path(str(model)).name.removeprefix(BUILT_IN)), "preset": preset}
+    if is_lora(str(preset)):
+        same |= {"rank": rank, "alpha": float(settings.get("alpha") or rank or 0)}
     return same
 
 

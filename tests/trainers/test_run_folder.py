@@ -165,6 +165,22 @@ def test_a_description_that_somebody_spoilt_is_named(run):
         run.describe("toy", {}, {})
 
 
+@pytest.mark.parametrize("text", ["settings: []", "hashes: 5", "changes: {at: 1}"])
+def test_a_description_whose_parts_are_something_else_is_named(run, text):
+    (run.path / "run.yaml").write_text(text)
+
+    with pytest.raises(TrainingError, match=r"no longer tells the run's \w+\. Mend or remove it"):
+        run.describe("toy", {}, {})
+
+
+def test_lines_that_tell_of_no_step_are_no_metrics(run):
+    run.log(step=1, loss=0.5)
+    with run.metrics_file.open("a") as file:
+        file.write('5\n{}\n{"step": null}\n[1]\n{"step": 2, "loss"')
+
+    assert list(run.entries()) == [{"step": 1, "loss": 0.5}]
+
+
 def test_metrics_are_read_back_and_hold_no_nan(run):
     run.log(step=1, loss=0.5)
     run.log(step=2, loss=float("nan"), validation={"psnr": float("inf")})
