@@ -211,6 +211,7 @@ def output_place(name: str, below: str = "") -> Path:
     """The file or folder in the output folder, or below a folder in it, that a value names; there or not."""
     root = output_folder() / below
     where = f"the output folder's {below}" if below else "the output folder"
+    name = name.replace("\\", "/")  # as `resolve_model` reads it, so that what is written is found again
     path = _inside(root, os.path.normpath(name) if name.strip() else "", where)
     if path == root:
         raise ValueError(f"No name is given. Choose a name for a folder inside {where}.")

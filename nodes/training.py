@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ..media.pictures import as_images
 from ..models.svd import SVDModel
 from ..trainers.learner import DTYPES
 from ..trainers.processes import Processes
-from ..trainers.run_folder import RunFolder
+from ..trainers.run_folder import RunFolder, is_run
 from ..trainers.run_picture import (
     STEPS_SIDE_BY_SIDE,
     History,
@@ -41,9 +42,18 @@ LORAS = "loras"  # in the output folder, where ComfyUI looks for LoRAs beside mo
 OURS = "zoetrope"  # in there
 REPORT_SIDE = 1280  # pixels
 
-# The runs that were finished since the program started: at which step, and under which fingerprint. Were it told that
-# they have moved on since, the next queue would make all again that comes after the training.
-FINISHED_HERE: dict[Path, tuple[int, str]] = {}
+
+@dataclass(frozen=True)
+class Here:
+    """What this program has done of a run since it started."""
+
+    queues: int = 0  # that trained, so that a run that is removed and begun anew is told from the one before
+    finished_at: int | None = None  # step
+    stood: str = ""  # under which fingerprint it was finished
+
+
+# Were ComfyUI told that a finished run has moved on since, the next queue would make all again that comes after it.
+DONE_HERE: dict[Path, Here] = {}
 
 
 class TrainSVDLoRA(io.ComfyNode):
@@ -130,8 +140,8 @@ class TrainSVDLoRA(io.ComfyNode):
         file = exported_at(wanted.run / "exports", wanted.run, step)
         name = _published(file, wanted.run)
         work.raise_if_cancelled()  # which has made the run pause
-        if step >= wanted.steps:
-            FINISHED_HERE[wanted.run] = (step, stood)
+        finished_at = step if step >= wanted.steps else None
+        DONE_HERE[wanted.run] = Here(_done_here(wanted.run).queues + 1, finished_at, stood)
         losses = [loss for _, loss in History.of(RunFolder(wanted.run).entries()).losses]
         # Nothing is shown at the end: the last picture of the run stays on the node, and would stand there twice.
         return io.NodeOutput(load_file(file), {"loss": losses}, step, name, run, summary)
@@ -243,7 +253,14 @@ def _gone_on(model: SVDModel, footage: Footage, settings: SVDTraining) -> str:
 
 def _place_of(run: str) -> Path:
     """The folder of a run of that name, whether there is one or not."""
-    return folders.output_place(run, below=RUNS)
+    place, root = folders.output_place(run, below=RUNS), folders.output_folder() / RUNS
+    for around in place.parents:
+        if around != root and around.is_relative_to(root) and is_run(around):
+            raise ValueError(
+                f"{run!r} lies inside the run {around.relative_to(root).as_posix()}, which keeps and removes its own "
+                "files there. Choose another name."
+            )
+    return place
 
 
 def _existing(run: str) -> Path:
@@ -259,11 +276,14 @@ def _existing(run: str) -> Path:
 
 def _stand_of(run: Path) -> str:
     """Tells one state of a run from another, but for what finished it while the program was running."""
-    step = newest_step(run)
-    finished_at, stood = FINISHED_HERE.get(run, (None, ""))
-    if step is not None and step == finished_at and _file_for_loaders(exported_at(run, run, step), run).is_file():
-        return stood
-    return f"step {step}"
+    step, here = newest_step(run), _done_here(run)
+    if step is not None and step == here.finished_at and _file_for_loaders(exported_at(run, run, step), run).is_file():
+        return here.stood
+    return f"step {step} after {here.queues} queues"
+
+
+def _done_here(run: Path) -> Here:
+    return DONE_HERE.get(run, Here())
 
 
 def _file_for_loaders(file: Path, run: Path) -> Path:

@@ -24,6 +24,7 @@ from ..pipelines.sampling import side_multiple
 from .errors import TrainingError
 from .svd_checkpointing import KeptBytes, checkpointed_unet
 from .svd_footage import ChosenClips, choose_clips
+from .svd_method import exported_at
 from .svd_settings import SVDTraining, check_settings
 from .svd_trained import is_lora, own_weights
 
@@ -33,6 +34,7 @@ COPIES_IN_TRAINING = 4  # and its gradient
 ENCODER_BYTES = 630_000_000 * 2 + 100_000_000 * FLOAT_BYTES  # CLIP in half precision, the VAE in float32
 RECOMPUTED, GRADIENT_OF_INPUTS = 1, 1  # forward passes' worth of work that a backward pass takes
 SHARE_IN_HALF_PRECISION = 0.6  # 0.5 on a processor; on a GPU more layers compute in float32 whatever is asked for
+LONGEST_NAME = 255  # bytes, on nearly all disks
 SPARE_DISK = 200 * 2**20  # for samples, metrics and the report
 # A step takes the time of its arithmetic, at this share of a device's speed in large matrix products, and of starting
 # each operation. On one core of a processor that says 1.47 s for a step of a model of a fifth of SVD's width that takes
@@ -116,6 +118,7 @@ def plan_svd(
         )
     unet, multiple = (_emptied(model.unet.module), side_multiple(model)) if model else empty_network(settings.model)
     _check_size(settings, multiple)
+    _check_name(settings)
     frames = settings.frames or facts.frames
     clips = choose_clips(settings, frames, footage)
     free = _free_bytes(settings.run)
@@ -171,6 +174,16 @@ def _check_size(settings: SVDTraining, multiple: int) -> None:
             below = side // multiple * multiple
             nearest = f"{below} or {below + multiple}" if below else str(multiple)
             raise TrainingError(f"{name} is {side}, but this model makes multiples of {multiple}. Choose {nearest}.")
+
+
+def _check_name(settings: SVDTraining) -> None:
+    """Refuse a run that could be trained, but not exported under its name."""
+    name = exported_at(settings.run, settings.run, settings.steps).name
+    if (over := len(os.fsencode(name)) - LONGEST_NAME) > 0:
+        raise TrainingError(
+            f"The run's name is {over} letters too long for the file of what is trained, {name[:40]}.... Choose a "
+            "shorter one."
+        )
 
 
 def _free_bytes(run: Path) -> int:

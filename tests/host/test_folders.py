@@ -210,6 +210,7 @@ def test_what_is_written_lies_below_the_output_folder(own_folders, name):
 
 def test_an_output_place_need_not_be_there(own_folders):
     assert folders.output_place("sets/new") == own_folders["output"] / "sets/new"
+    assert folders.output_place("sets\\new") == own_folders["output"] / "sets/new"
 
 
 def test_an_output_place_below_a_folder_stays_below_it(own_folders):

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import shutil
 import weakref
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,7 @@ validation_levels: [1.0]
 def quick_and_as_nodes_run(monkeypatch):
     """In inference mode, on a disk that is not waited for, in a program that has finished nothing yet."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    monkeypatch.setattr(training, "FINISHED_HERE", {})
+    monkeypatch.setattr(training, "DONE_HERE", {})
     monkeypatch.setattr(training, "SVDTraining", partial(SVDTraining, validation_levels=(1.0,)))
     monkeypatch.setattr(svd_plan, "_measured", lambda *_: (2**20, 1e9, 1e3))  # it takes as long as all else here
     monkeypatch.setattr(training, "measured_flops_per_second", lambda *_: 1e9)
@@ -148,6 +149,48 @@ def test_the_fingerprint_changes_with_every_queue_that_trains_and_with_no_other(
     assert TrainSVDLoRA.fingerprint_inputs(run="moon", steps=3) != told[2]
     train(model, footage, steps=3, steps_per_queue=2)
     assert published.is_file()
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_run_whose_folder_was_removed_is_begun_anew(steps, model, footage, place):
+    before = TrainSVDLoRA.fingerprint_inputs(run="moon", steps=2)
+    train(model, footage, steps=2, steps_per_queue=steps)
+
+    shutil.rmtree(place / "output/zoetrope/runs/moon")
+
+    assert TrainSVDLoRA.fingerprint_inputs(run="moon", steps=2) != before  # or ComfyUI would answer from memory
+    assert train(model, footage, steps=2, steps_per_queue=1)[2] == 1
+
+
+def test_a_run_inside_another_one_is_refused_because_that_removes_what_it_does_not_know(model, footage):
+    train(model, footage, steps=1)
+
+    for name in ("moon/state-7", "moon/exports/more"):
+        assert "lies inside the run moon" in TrainSVDLoRA.validate_inputs(run=name)
+    assert TrainSVDLoRA.validate_inputs(run="moon") is True
+    assert TrainSVDLoRA.validate_inputs(run="moon2/state-7") is True
+
+
+def test_a_backslash_in_a_name_is_a_folder_everywhere_so_that_loaders_find_the_lora(model, footage):
+    name = train(model, footage, run="moons\\first", steps=1)[3]
+
+    assert name == str(Path("zoetrope/moons/first-1.safetensors"))
+    assert LoadLoRA.execute(model, name, 1.0)[0] is not model
+
+
+def test_a_name_that_is_too_long_for_the_lora_is_refused_before_it_is_trained(model, footage, place):
+    with pytest.raises(ValueError, match="name is 15 letters too long"):
+        train(model, footage, run="m" * 256)
+
+    assert not (place / "output").exists()
+
+
+def test_a_run_of_something_else_is_named(model, footage, place):
+    (place / "output/zoetrope/runs/moon").mkdir(parents=True)
+    (place / "output/zoetrope/runs/moon/run.yaml").write_text("method: next_frame\nsettings: {size: 3}\n")
+
+    with pytest.raises(ValueError, match="is a run of next_frame, not of svd"):
+        train(model, footage)
 
 
 def test_a_cancel_saves_and_the_next_queue_goes_on_there(model, footage):
