@@ -67,7 +67,8 @@ def needs_a_checkpoint(path: Path) -> bool:
 
 def save_drawings() -> None:
     """The thumbnails of workflows that need a checkpoint."""
-    save(drawn([[(toy_picture(1024, 576, 1), 5)]] * 2), "lora_before_and_after")
+    save(drawn([[(toy_picture(1024, 576, 1), 5)]] * 3), "lora_before_and_after")
+    save(grid([toy_picture(1024, 576, seed) for seed in range(8, 14)], 3), "train_svd_lora")
 
 
 def save_clips(made: dict[str, list[Path]]) -> None:

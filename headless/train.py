@@ -29,6 +29,9 @@ run.yaml, in which paths start from its folder:
   zoetrope train svd --config run.yaml --set rank=16 --set learning_rate=2e-4
   zoetrope train svd --config run.yaml --resume
   accelerate launch -m zoetrope train svd --config run.yaml
+  torchrun --nproc_per_node 2 -m zoetrope train svd --config run.yaml
+
+The last two train on several GPUs, each with samples of its own. Without GPUs only torchrun starts several processes.
 
 SV3D learns from views whose angles are known, and its picture is the last frame. `zoetrope toyworld render objects`
 draws such footage. In footage of one's own, each line of footage.jsonl has [elevation, azimuth] of every frame, in
@@ -91,7 +94,8 @@ def main(arguments: argparse.Namespace) -> int:
     settings = read_settings(trainer.settings, arguments.config, overrides)
     processes = launched_processes(work.device())
     settings = settings.on(processes.device)
-    plan = trainer.plan(settings, partial(_speed, processes.device, settings.precision), processes.device)
+    speed = partial(_speed, processes.device, settings.precision)
+    plan = trainer.plan(settings, speed, processes.device, processes=processes.count)
     if processes.is_first:
         sys.stdout.write(f"{plan.text()}\n")
         sys.stdout.flush()

@@ -1,6 +1,7 @@
 """The nodes, and how ComfyUI gets them."""
 
 from ..host import ComfyExtension, io
+from .comparing import CompareBeforeAndAfter
 from .footage import FootageFromVideos, LoadFootage, SplitFootage
 from .footage_views import FootageReport, FootageToFrames, FramePairs
 from .frames import ExtractFrames
@@ -13,6 +14,7 @@ from .sv3d import MakeCameraPath, SV3DOrbit
 from .svd import LoadSVD, SVDImageToVideo
 from .svd_chain import SVDChain
 from .toyworld import ToyWorldClip, ToyWorldVideos
+from .training import TrainingReport, TrainSVDLoRA
 from .watermark import ReadWatermark, Watermark
 
 NODES: list[type[io.ComfyNode]] = [
@@ -36,6 +38,9 @@ NODES: list[type[io.ComfyNode]] = [
     SV3DOrbit,
     MakeCameraPath,
     PrepareObject,
+    TrainSVDLoRA,
+    TrainingReport,
+    CompareBeforeAndAfter,
     Watermark,
     ReadWatermark,
 ]

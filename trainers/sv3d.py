@@ -26,6 +26,7 @@ __all__ = ["SV3D", "SV3DTraining", "plan_sv3d", "train_sv3d"]
 
 SV3D = Kind(
     method="sv3d",
+    settings=SV3DTraining,
     families=("sv3d_u", "sv3d_p"),
     refusal=(
         "{name} is an {family} model, which has no camera, and this trains SV3D. Train it with zoetrope train svd, or "

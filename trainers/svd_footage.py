@@ -109,14 +109,15 @@ def span(frames: int, step: int) -> int:
     return (frames - 1) * step + 1
 
 
-def choose_clips(settings: ClipTraining, frames: int) -> ChosenClips:
-    """Read which clips there are, and refuse what could not be trained on."""
-    footage, notes = read_footage(settings.footage)
+def choose_clips(settings: ClipTraining, frames: int, footage: Footage | None = None) -> ChosenClips:
+    """Read which clips there are, unless they are given, and refuse what could not be trained on."""
+    footage, notes = (footage, []) if footage else read_footage(settings.footage)
     trained, held_out = footage.select("train").clips, footage.select("validation").clips
     if not held_out:
         raise TrainingError(
             f"{settings.footage} has no clip set aside for validation among its {len(footage.clips)}, so nothing would "
-            f"tell whether the model learns. Set some aside: zoetrope footage split {settings.footage}"
+            "tell whether the model learns. Set some aside with the node Split Footage, or: zoetrope footage split "
+            f"{settings.footage}"
         )
     if not trained:
         raise TrainingError(f"{settings.footage} has no clip to train on: none is in the split train.")

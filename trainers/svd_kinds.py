@@ -12,7 +12,7 @@ from .method import Validation
 from .randomness import Chance
 from .svd_footage import CachedFootage, ChosenClips, OnClip, TrainingClip, training_clips
 from .svd_loss import picture_noise_level
-from .svd_settings import ClipTraining
+from .svd_settings import ClipTraining, SVDTraining
 from .svd_validation import AUGMENTATION, made_clips
 
 
@@ -27,6 +27,7 @@ class Clips(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     method: str  # what it is called
+    settings: type[ClipTraining]  # that describe a run
     families: tuple[Family, ...]
     refusal: str  # what to say of a model of another family, whose {name} and {family} it is told
     check: Callable[[ChosenClips, ClipTraining, Family, int], None]  # refuses clips of so many frames that do not suit
@@ -34,6 +35,13 @@ class Kind:
     picture_level: Callable[[Chance], float] | None  # of noise on the picture; None leaves it as it is
     usual_picture_level: float  # what the network is told of that noise where none is drawn
     samples: Callable[[SVDModel, Any, CachedFootage, Any], Validation]
+
+    def check_settings(self, settings: object) -> None:
+        """Refuse what is something else, for who uses the library."""
+        if not isinstance(settings, self.settings):
+            raise TrainingError(
+                f"A run is described by settings of the class {self.settings.__name__}, and this is {settings!r}."
+            )
 
     def check_model(self, facts: SVDFacts, name: str) -> None:
         if facts.family not in self.families:
@@ -46,6 +54,7 @@ def _suits(chosen: ChosenClips, settings: ClipTraining, family: Family, frames: 
 
 SVD = Kind(
     method="svd",
+    settings=SVDTraining,
     families=("svd",),
     refusal=(
         "{name} is an {family} model, which turns the camera around an object, and this trains SVD. Train it with "

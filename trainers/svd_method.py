@@ -75,6 +75,8 @@ class SVDMethod:
         self._activation_bytes = activation_bytes
         alpha = settings.alpha or float(settings.rank)
         self._trained = make_trainable(model, settings.preset, settings.rank, alpha, settings.seed)
+        # The optimizer's memory of a weight is made, or read from a state, where the weight is then.
+        self.model.unet.ready()
 
     @property
     def name(self) -> str:
@@ -134,7 +136,7 @@ class SVDMethod:
         )
 
     def export(self, folder: Path, step: int) -> Path:
-        path = folder / f"{self._settings.run.resolve().name}-{step}.safetensors"
+        path = exported_at(folder, self._settings.run, step)
         settings = {name: value for name, value in asdict(self._settings).items() if name in TOLD}
         metadata = describe_lora(
             base=self._facts.base,
@@ -236,6 +238,11 @@ def _attention_for(clips: Tensor) -> AbstractContextManager[object]:
     if clips.device.type == "cpu" and clips.shape[-2:].numel() <= FEW_PIXELS:
         return sdpa_kernel(SDPBackend.MATH)
     return nullcontext()
+
+
+def exported_at(folder: Path, run: Path, step: int) -> Path:
+    """The file of a run's result as it was at a step."""
+    return folder / f"{run.resolve().name}-{step}.safetensors"
 
 
 # Of the settings, what tells how a file came about and nothing of whose computer it was.

@@ -9,11 +9,15 @@ from typing import Literal, TypeVar
 
 import torch
 
+from .errors import TrainingError
 from .options import Precision, TrainingOptions
 from .svd_trained import Preset
 
 MOST_BUCKET = 255
 Settings = TypeVar("Settings", bound="ClipTraining")
+
+
+HALF: dict[torch.dtype, Precision] = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +52,22 @@ class ClipTraining(TrainingOptions):
     samples: int = 2  # clips that are made at each validation, at most
     sample_steps: int = 0
 
-    def on(self: Settings, device: torch.device) -> Settings:
-        """The same settings with the precision that suits a device, unless one is asked for."""
+    def on(self: Settings, device: torch.device, weights: torch.dtype = torch.float32) -> Settings:
+        """The same settings with the precision that suits a device, unless one is asked for.
+
+        `weights` is the precision of a model that is loaded already: what is half computes in half.
+        """
+        own = HALF.get(weights, "fp32")
+        is_gpu = device.type == "cuda"
+        # On a processor torch mixes half precision with float32 alone.
+        if own != "fp32" and (self.precision == "fp32" or (self.precision not in ("auto", own) and not is_gpu)):
+            raise TrainingError(
+                f"precision is {self.precision}, but the model is loaded in {own}. Choose auto, or load it in fp32."
+            )
         if self.precision != "auto":
             return self
-        if device.type != "cuda":
-            return replace(self, precision="fp32")
+        if not is_gpu:
+            return replace(self, precision=own)
         # float16 has too small a range for what some layers make, so it is for cards that know nothing better.
         return replace(self, precision="bf16" if torch.cuda.is_bf16_supported() else "fp16")
 

@@ -220,3 +220,23 @@ def test_a_model_that_a_file_cannot_hold_is_refused(tiny_checkpoint, tmp_path):
     with pytest.raises(CheckpointError, match=r"has no name for: lora.bias, lora.weight\. Merge"):
         save_svd(replace(model, unet=stationary(uneven)), tmp_path / "a.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("part, layer", [("unet", "to_q"), ("vae", "to_v"), ("image_encoder", "q_proj")])
+def test_layers_that_another_library_has_put_into_a_model_are_refused(part, layer, tiny_checkpoint, tmp_path):
+    from peft import LoraConfig, inject_adapter_in_model
+
+    model = load_svd(tiny_checkpoint("svd"), **ON_CPU)
+    inject_adapter_in_model(LoraConfig(r=2, target_modules=[layer]), getattr(model, part).module)
+
+    with pytest.raises(CheckpointError, match=f"put a layer of its own, Linear, in the place of the model's .*{layer}"):
+        save_svd(model, tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_computed_are_refused(tiny_checkpoint, tmp_path):
+    model = load_svd(tiny_checkpoint("svd"), **ON_CPU)
+    nn.utils.parametrizations.weight_norm(model.unet.module.conv_in)
+
+    with pytest.raises(CheckpointError, match="in the place of the model's conv_in"):
+        save_svd(model, tmp_path / "a.safetensors")

@@ -3,6 +3,8 @@
 import json
 import shutil
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,9 +18,11 @@ from zoetrope.models.svd import load_svd
 from zoetrope.pipelines.conditioning import embed_picture, encode_pictures
 from zoetrope.pipelines.svd import SVDOptions, image_to_video, sized_picture
 from zoetrope.trainers.caching import TensorCache
+from zoetrope.trainers.config import plain
 from zoetrope.trainers.method import Sample
 from zoetrope.trainers.randomness import Chance
-from zoetrope.trainers.svd import SVDMethod, train_svd
+from zoetrope.trainers.run_folder import opened_run
+from zoetrope.trainers.svd import SVDMethod, refuse_another, train_svd
 from zoetrope.trainers.svd_footage import CachedFootage, choose_clips, training_clips
 from zoetrope.trainers.svd_method import Facts
 from zoetrope.trainers.svd_validation import trials
@@ -129,7 +133,7 @@ def test_no_two_samples_have_the_same_noise(make):
 
 
 def test_noised_pictures_are_so_many_of_each_first_frame_and_are_encoded_once(make, model, monkeypatch):
-    method, cached, (clips, _) = make(noised_pictures=2, random_start=False, dropout=0.0)
+    method, _, _ = make(noised_pictures=2, random_start=False, dropout=0.0)
     fresh, _, _ = make(random_start=False, dropout=0.0)
     samples = samples_of(*range(0, 60, 3))  # of one clip
 
@@ -364,6 +368,27 @@ def test_a_run_that_was_killed_goes_on_from_what_was_on_the_disk(checkpoint, foo
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"rank": 8}, "rank 4, and this asks for 8"),
+        ({"alpha": 2.0}, "alpha 4.0, and this asks for 2.0"),
+        ({"preset": "strong"}, "preset motion, and this asks for strong"),
+        ({"model": Path("models/svd_xt.safetensors")}, "model svd, and this asks for svd_xt"),
+    ],
+)
+def test_a_run_does_not_go_on_as_another_one(changes, told, tmp_path):
+    before = tiny_settings(Path("svd.safetensors"), tmp_path, tmp_path / "run")
+    with opened_run(before.run) as run:
+        run.describe("svd", plain(before), {})
+        refuse_another(run, replace(before, **changes))  # nothing is trained yet
+        run.save_state({"weights": {"a": torch.zeros(1)}}, {"step": 1}, keep=1)
+        refuse_another(run, replace(before, alpha=4.0, learning_rate=1.0, model=Path("elsewhere", "svd.safetensors")))
+
+        with pytest.raises(ValueError, match=told):
+            refuse_another(run, replace(before, **changes))
+
+
 def test_a_run_keeps_what_was_made_of_each_clip(checkpoint, footage, tmp_path):
     settings = tiny_settings(checkpoint, footage, tmp_path / "run", steps=1)
 
@@ -371,6 +396,7 @@ def test_a_run_keeps_what_was_made_of_each_clip(checkpoint, footage, tmp_path):
 
     told = json.loads((tmp_path / "run" / "clips.json").read_text())
     assert [clip["clip"] for clip in told["trained"]] == ["clip_0", "clip_1", "clip_2"]
+    assert len({clip.pop("hash") for clip in (*told["trained"], *told["held out"])}) == 4
     assert told["held out"][0] == {
         "clip": "clip_3",
         "frames": 6,
