@@ -8,6 +8,7 @@ from importlib import import_module
 # What each subcommand needs is only imported when the command is `toyworld`; the modules import no torch themselves.
 SUBCOMMANDS = {
     "render": ("toyworld_render", "draw clips into a folder of footage, with what is true of them"),
+    "train": ("toyworld_train", "make the small models that ship, or one's own in their place"),
     "measure": (
         "toyworld_measure",
         "ask a small model whether it does what it is for, on clips that it has never seen",
@@ -18,6 +19,7 @@ examples:
   zoetrope toyworld render moons --out moons --clips 100 --frames 14 --fps 7 --size 64x64
   zoetrope footage report moons
   zoetrope toyworld measure svd-moon-lora --seeds 20
+  zoetrope toyworld train svd-moon-lora --out models
 
 The command tells more: zoetrope toyworld render --help
 """

@@ -6,15 +6,17 @@ Any other text is spelled with the pieces of words and, in the end, with bytes, 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 ENDS_WORD = "</w>"
-# What CLIP takes for a word, for the letters that captions have.
-WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+")
+# What CLIP takes for a word: letters, a single digit, or what is neither.
+WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\w\s]|_)+")
 
 Pair = tuple[str, str]
 
@@ -34,10 +36,28 @@ class Vocabulary:
     def end(self) -> int:
         return self.pieces[END]
 
+    def numbers(self, caption: str) -> list[int]:
+        """The pieces of a caption, without a start and an end."""
+        return [self.pieces[piece] for word in words_in(caption) for piece in self._pieces_of(word)]
+
+    def _pieces_of(self, word: str) -> tuple[str, ...]:
+        pieces = _spelled(word)
+        while pairs := set(pairwise(pieces)) & self._ranks.keys():
+            pieces = _merged(pieces, min(pairs, key=self._ranks.__getitem__))
+        return pieces
+
+    @cached_property
+    def _ranks(self) -> dict[Pair, int]:
+        return {pair: rank for rank, pair in enumerate(self.merges)}
+
+
+def words_in(caption: str) -> list[str]:
+    return WORD.findall(unicodedata.normalize("NFC", caption).lower())
+
 
 def learn_vocabulary(captions: Iterable[str]) -> Vocabulary:
     """Byte pairs merged, the most frequent in different words first, until every word is a piece."""
-    words = {word for caption in captions for word in WORD.findall(caption.lower())}
+    words = {word for caption in captions for word in words_in(caption)}
     spelled = [_spelled(word) for word in sorted(words)]
     merges: list[Pair] = []
     while pairs := Counter(pair for word in spelled for pair in pairwise(word)):

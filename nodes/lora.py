@@ -27,7 +27,7 @@ class LoadLoRA(io.ComfyNode):
                 io.Combo.Input(
                     "lora",
                     options=lora_names(),
-                    tooltip="One that ships with the pack (builtin), or a file in models/loras, as this pack's trainer, "
+                    tooltip="One that ships with the pack (builtin), or a file in models/loras, as our trainer, "
                     "kohya, diffusers or peft write it. It has to be trained for SVD or SV3D; others are told for what "
                     "they are.",
                 ),

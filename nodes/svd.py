@@ -51,9 +51,9 @@ class LoadSVD(io.ComfyNode):
                 io.Combo.Input(
                     "checkpoint",
                     options=checkpoint_names(),
-                    tooltip="A small model that ships with the pack (builtin), a file in models/checkpoints, or a folder "
-                    "in models/diffusers. Which model it is, and which decoder it has, is found in the file. The page "
-                    "of this node tells where to get them.",
+                    tooltip="A small model that ships with the pack (builtin), a file in models/checkpoints, or a "
+                    "folder in models/diffusers. Which model it is, and which decoder it has, is found in the file. "
+                    "The page of this node tells where to get them.",
                 ),
                 io.Combo.Input(
                     "dtype",

@@ -103,13 +103,20 @@ def _settings(demo: Demo) -> str:
         "clips": f"{len(images)} frames of {images.shape[2]} x {images.shape[1]} at {sampling.fps_id + 1:g} a second",
         "steps": sampling.steps,
         "seed of the noise": sampling.seed,
-        "guidance": f"{sampling.min_guidance:g} to {sampling.max_guidance:g}, from the first frame to the last",
+        "guidance": _guidance(demo),
         "motion bucket": f"{sampling.motion_bucket_id:g}",
         "made on": f"{options.device}, in {demo.before.seconds:.0f} and {demo.after.seconds:.0f} seconds",
         "by": f"Zoetrope {_version()}",
     }
     lines = (f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
     return f'<div class="scroll"><table><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def _guidance(demo: Demo) -> str:
+    low, high = demo.sampling.min_guidance, demo.sampling.max_guidance
+    if low == high:
+        return "none" if high == 1 else f"{high:g}"
+    return f"{low:g} to {high:g}, from the first frame to the last"
 
 
 def _version() -> str:

@@ -93,6 +93,7 @@ Measure = Callable[[MeasuringOptions, OnProgress], Measurement]
 MEASURES: Mapping[str, tuple[str, str]] = {
     "svd": ("measuring_motion", "measure_motion"),
     "svd-moon-lora": ("measuring_phases", "measure_phases"),
+    "clip": ("measuring_retrieval", "measure_retrieval"),
     "sv3d_p": ("measuring_views", "measure_paths"),
     "sv3d_u": ("measuring_views", "measure_turns"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -68,6 +69,16 @@ class Workshop:
     on_progress: OnProgress = _nobody_watches
     note: Callable[[str], None] = field(default=lambda note: None)
 
+    def __post_init__(self) -> None:
+        for name, value in (("session_minutes", self.session_minutes), ("share", self.share)):
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} is {value}. Give a number of at least 0.")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}. Give a whole number from 0 on.")
+
+    def show(self, title: str, done: int, total: int) -> None:
+        self.on_progress(title, done, total, "")
+
     def folder(self, name: str) -> Path:
         """A folder for footage or a run, which stays until the user removes it."""
         return self.out / WORK / self.name / name
@@ -97,7 +108,7 @@ class Workshop:
         """Draw footage of one or more kinds into a folder, with its last clips of every twenty set aside."""
         for each in options:
             title = f"Drawing {each.scene}"
-            render_footage(root, each, lambda done, total, title=title: self.on_progress(title, done, total, ""))
+            render_footage(root, each, lambda done, total, title=title: self.show(title, done, total))
         footage = read_footage(root)[0]
         clips = [
             replace(clip, split="validation" if number % VALIDATED_EVERY == VALIDATED_EVERY - 1 else "train")
@@ -106,10 +117,6 @@ class Workshop:
         footage = footage.with_clips(clips)
         update_manifest(footage, "split")
         return footage
-
-    def show(self, title: str, done: int, total: int) -> None:
-        """For work that has no more to tell of itself than how much is done."""
-        self.on_progress(title, done, total, "")
 
     def train(self, title: str, steps: Iterator[TrainingStep]) -> None:
         """Train to the end; raises `Paused` where the session ends before."""
@@ -121,7 +128,9 @@ class Workshop:
 
     def result(self, run: Path) -> Path:
         """What a finished run has exported."""
-        exports = sorted((run / "exports").iterdir(), key=lambda path: int(path.stem.rpartition("-")[2]))
+        exports = sorted(
+            (run / "exports").iterdir(), key=lambda path: int(path.name.removesuffix(path.suffix).rpartition("-")[2])
+        )
         return exports[-1]
 
 

@@ -13,7 +13,7 @@ from ...models.new_svd import UNetSize, new_svd
 from ...models.svd import SamplingNumbers, load_svd
 from ...models.svd_saving import save_svd
 from ...trainers.svd import SVDTraining, train_svd
-from ..clip import seconds_of
+from ..clip import ClipOptions, seconds_of
 from ..footage import RenderingOptions
 from ..held_out import training_seeds
 from ..measuring import MeasuringOptions, measure
@@ -38,7 +38,7 @@ CLIPS, CLIPS_AT_OTHER_RATES, CLIPS_OF_TWO, CLIPS_OF_MOONS, STILL_MOONS = 55, 20,
 
 def footage() -> tuple[RenderingOptions, ...]:
     """What the model is shown, kind by kind. The first free seed is that of the kind before and its number of clips."""
-    kinds = [(_shapes(RATE, speed), CLIPS) for speed in SPEEDS]
+    kinds: list[tuple[ClipOptions, int]] = [(_shapes(RATE, speed), CLIPS) for speed in SPEEDS]
     for rate, speeds in OTHER_RATES.items():
         kinds += [(_shapes(rate, speed), CLIPS_AT_OTHER_RATES) for speed in speeds]
     kinds += [(replace(_shapes(RATE, speed), shapes=2), CLIPS_OF_TWO) for speed in SPEEDS_OF_TWO]

@@ -1,0 +1,62 @@
+"""What ships: its names, and that each of it loads and is small."""
+
+import re
+
+import pytest
+import torch
+
+from zoetrope.models import builtin_models
+from zoetrope.models.builtin_models import BUILTIN, builtin_names, find_builtin, is_builtin
+from zoetrope.models.errors import CheckpointError
+from zoetrope.models.lora import load_lora
+from zoetrope.models.svd import load_svd, recognise
+
+MOST_BYTES, MOST_BYTES_TOGETHER = 12_000_000, 40_000_000
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    (tmp_path / "loras").mkdir()
+    for name in ("sv3d_p", "svd", "aaa", "loras/moon"):
+        (tmp_path / f"{name}.safetensors").touch()
+    folders = {"models": tmp_path, "loras": tmp_path / "loras"}
+    monkeypatch.setattr(builtin_models, "FOLDERS", folders)
+    return tmp_path
+
+
+def test_names_tell_what_ships_with_the_one_to_begin_with_first(shipped):
+    assert builtin_names("models") == ["builtin:svd", "builtin:aaa", "builtin:sv3d_p"]
+    assert builtin_names("loras") == ["builtin:moon"]
+    assert find_builtin("builtin:moon", "loras") == shipped / "loras" / "moon.safetensors"
+    assert is_builtin("builtin:moon") and not is_builtin("moon.safetensors")
+
+
+def test_a_name_that_does_not_ship_is_told_with_those_that_do(shipped):
+    with pytest.raises(CheckpointError, match=re.escape("No LoRA called 'svd' comes with the pack. There are moon.")):
+        find_builtin("builtin:svd", "loras")
+    with pytest.raises(CheckpointError, match="No model called '../svd'"):
+        find_builtin("builtin:../svd", "models")
+
+
+@pytest.mark.parametrize("name", builtin_names("models"))
+def test_every_model_that_ships_loads(name):
+    facts = recognise(name)
+    model = load_svd(name, dtype=torch.float32, device="cpu")
+
+    assert model.family == facts.family == find_builtin(name, "models").stem
+    assert (model.width, model.height) == (64, 64)
+    assert all(weights.isfinite().all() for weights in model.unet.module.parameters())
+
+
+@pytest.mark.parametrize("name", builtin_names("loras"))
+def test_every_lora_that_ships_loads(name):
+    model = load_svd("builtin:svd", dtype=torch.float32, device="cpu")
+
+    assert load_lora(model, name).unet is not model.unet
+
+
+def test_what_ships_is_small():
+    sizes = {path: path.stat().st_size for path in BUILTIN.rglob("*") if path.is_file()}
+
+    assert max(sizes.values(), default=0) < MOST_BYTES
+    assert sum(sizes.values()) < MOST_BYTES_TOGETHER
