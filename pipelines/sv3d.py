@@ -168,8 +168,8 @@ def sized_object(image: Tensor, side: int, multiple: int) -> Tensor:
     height, width = colours.shape[:2]
     if height != width:
         raise ValueError(
-            f"The picture is {width}x{height}, but SV3D needs a square one. Prepare the object first: that makes one of "
-            "any picture."
+            f"The picture is {width}x{height}, but SV3D needs a square one. Prepare the object first: that makes one "
+            "of any picture."
         )
     if side % multiple:
         below = side // multiple * multiple
