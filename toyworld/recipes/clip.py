@@ -28,9 +28,8 @@ FIRST_VALIDATED = FIRST_HELD_OUT + 500_000
 STEPS = 1500
 SIZE = ClipSize()
 DATA = (
-    f"{sum(pictures for _, pictures in KINDS)} pictures of the toy world, {SIZE.side}x{SIZE.side} pixels: shapes "
-    "at places that have names, alone and in twos, moons in one phase, and objects; each with a caption that says all of "
-    "it."
+    f"{sum(pictures for _, pictures in KINDS)} pictures of the toy world, {SIZE.side}x{SIZE.side} pixels: shapes at "
+    "places with names, alone and in twos, moons in one phase, and objects; each with a caption that says all of it."
 )
 
 
