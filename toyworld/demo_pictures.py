@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..clips.lettering import FAINT, INK, LINE, PAPER, font, write
+from ..media.lettering import FAINT, INK, LINE, PAPER, font, write
 from ..media.pictures import Pixels, to_bytes
 
 Color = tuple[int, int, int]

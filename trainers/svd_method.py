@@ -218,9 +218,12 @@ class SVDMethod:
         beside = batch.pictures[:, None].expand(-1, noisy.shape[1], -1, -1, -1)
         given = (torch.cat([noisy, beside], dim=2), scaling.c_noise, batch.tokens, batch.vectors)
         unet = self.model.unet.module
-        recomputes = self._settings.checkpointing and torch.is_grad_enabled()
-        with _attention_for(noisy):
-            predicted = checkpointed_unet(unet, *given) if recomputes else unet(*given)
+        if self._settings.checkpointing and torch.is_grad_enabled():
+            # What is computed once more, on the way back, is so outside of any block here: it has to be computed alike.
+            predicted = checkpointed_unet(unet, *given)
+        else:
+            with _attention_for(noisy):
+                predicted = unet(*given)
         return velocity_loss(predicted, batch.clips, batch.noise, batch.levels)
 
     def _tried(self, trial: Trial) -> float:
