@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
 
 from ..clips.footage import Footage, read_footage
 from ..media.pictures import as_images, read_picture
@@ -40,7 +39,6 @@ from .processes import Processes
 from .run_folder import nobody_reads, opened_run
 from .states import Note
 
-COARSE, FINE = 8, 4  # pixels
 FITTED = 300  # pictures to which a new one is fitted before it is trained
 SHOWN = 12  # pictures beside which a validation shows what becomes of them
 SMALLEST_ERROR = 1e-10  # below which a picture counts as the same; its noise ratio would be infinite
@@ -60,9 +58,7 @@ class AutoencoderTraining(TrainingOptions):
     layers: int = 1  # residual blocks in each level
     frames: int = 1  # that are taken of a clip at a time
     kl_weight: float = 1e-4  # how much latents are held to deviate by 1
-    square_weight: float = 2.0  # of squared errors, beside the absolute ones
-    coarse_weight: float = 1.0  # of errors averaged over 8x8 pixels
-    colour_weight: float = 2.0  # of errors in colour, brightness aside, averaged over 4x4 pixels
+    square_weight: float = 10.0  # of squared errors, beside the absolute ones: what is wrong in the large counts most
     latent_noise: float = 0.0  # deviation of what is added to latents, theirs being 1: the errors of who makes latents
     validation_pictures: int = 60
 
@@ -70,7 +66,7 @@ class AutoencoderTraining(TrainingOptions):
         super().__post_init__()
         for name in ("layers", "frames", "validation_pictures"):
             self._check(name, getattr(self, name) >= 1, "It is at least 1.")
-        for name in ("kl_weight", "square_weight", "coarse_weight", "colour_weight", "latent_noise"):
+        for name in ("kl_weight", "square_weight", "latent_noise"):
             self._check(name, getattr(self, name) >= 0, "It is at least 0, which leaves it out.")
         self._check("widths", all(width % 32 == 0 < width for width in self.widths), "They are multiples of 32.")
         self._check("trains", (self.trains == "all") or self.start is not None, "Give an autoencoder to start from.")
@@ -131,24 +127,12 @@ class AutoencoderMethod:
             # PyTorch crashes where the weights of a group norm on the CPU want gradients, and what goes in does not.
             drawn.requires_grad_()
         error = self._decode(drawn, frames).float() - pictures
-        loss = self._how_wrong(error)
+        loss = error.abs().mean() + settings.square_weight * error.square().mean()
         if settings.trains == "all" and settings.kl_weight:
             mean, log_variance = latents.mean.float(), latents.logvar.float()
             divergence = (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2
             loss = loss + settings.kl_weight * divergence
         return loss
-
-    def _how_wrong(self, error: Tensor) -> Tensor:
-        """Of the (n c h w) error of pictures: as it is, in the large, and in colour.
-
-        Edges outweigh all else at first, and norms within the network hide how bright and of which colour a picture is
-        as a whole; without these two an autoencoder long draws grey shapes.
-        """
-        settings = self._settings
-        loss = error.abs().mean() + settings.square_weight * error.square().mean()
-        colour = error - error.mean(dim=1, keepdim=True)
-        loss = loss + settings.coarse_weight * avg_pool2d(error, COARSE).abs().mean()
-        return loss + settings.colour_weight * avg_pool2d(colour, FINE).abs().mean()
 
     def validate(self) -> Validation:
         pictures = torch.cat([_read(path) for path in self._held_out]).to(self._vae.device)

@@ -48,12 +48,12 @@ RUNS: dict[str, Any] = {
     "widths": (96, 32, 64, 96),
 }
 STAGES: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("vae-pictures", "Training the autoencoder", {"steps": 9000, "learning_rate": 7e-4, "average_decay": 0.995}),
+    ("vae-pictures", "Training the autoencoder", {"steps": 4800, "learning_rate": 3e-4, "average_decay": 0.995}),
     (
         "vae-clips",
         "Training its layers among frames",
         {
-            "steps": 600,
+            "steps": 400,
             "learning_rate": 1e-3,
             "trains": "temporal layers",
             "frames": 4,
