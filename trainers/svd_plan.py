@@ -181,8 +181,8 @@ def _check_name(settings: SVDTraining) -> None:
     name = exported_at(settings.run, settings.run, settings.steps).name
     if (over := len(os.fsencode(name)) - LONGEST_NAME) > 0:
         raise TrainingError(
-            f"The run's name is {over} letters too long for the file of what is trained, {name[:40]}.... Choose a "
-            "shorter one."
+            f"The run's name is {over} letters too long: what is trained would be written as {name}, and a file's name "
+            f"has at most {LONGEST_NAME}. Choose a shorter one."
         )
 
 
