@@ -163,7 +163,9 @@ def measure(
     frames = tuple(aligned.frames if aligned else range(len(clip)))
     own = Seen(aligned.clip if aligned else clip, tools.encoder)
     values = _alone(own, tools, options)
-    true, true_values, floor = None, {}, {}
+    true: Seen | None = None
+    true_values: dict[str, Measured] = {}
+    floor: dict[str, Measured] = {}
     if truth and aligned:
         true, true_values = truth.measured(aligned.true_frames, tools, options)
         values |= _against(own, true, tools, options)

@@ -26,7 +26,7 @@ class Metric:
 
     @property
     def arrow(self) -> str:
-        return {"higher": "↑", "lower": "↓", "neither": ""}[self.better]
+        return {"higher": "\u2191", "lower": "\u2193", "neither": ""}[self.better]
 
 
 METRICS: dict[str, Metric] = {

@@ -20,18 +20,19 @@ from ..media.resampling import Resampler
 from ..media.resizing import ResizeOptions, Room
 
 LONGEST_SIDE = 512  # pixels of the pictures between which flow is found; larger ones are shrunk to it
+SHORTEST_SIDE = 32  # smaller ones are enlarged: OpenCV's flow looks at some pixels each way, and crashes without them
 MOVING_SHARE = 0.05  # of the pixels, those that move most, whose mean is the dynamic degree: VBench's
 
 
 def shrunk(clip: Tensor) -> NDArray[np.float32]:
     """The (f h w c) clip in the size in which flow is found."""
     height, width = clip.shape[1:3]
-    scale = LONGEST_SIDE / max(height, width)
-    if scale >= 1:
+    scale = min(1.0, LONGEST_SIDE / max(height, width))
+    size = max(SHORTEST_SIDE, round(width * scale)), max(SHORTEST_SIDE, round(height * scale))
+    if size == (width, height):
         return clip.float().cpu().numpy()
-    size = max(1, round(width * scale)), max(1, round(height * scale))
     room = Room.of(width, height, *size, ResizeOptions(width=size[0], height=size[1]))
-    resample = Resampler(room, "area", clip.device)
+    resample = Resampler(room, "area" if scale < 1 else "bilinear", clip.device)
     return torch.stack([resample(frame) for frame in clip]).cpu().numpy()
 
 

@@ -165,11 +165,10 @@ class Report:
             items = [item for item in by_model[one] if item in by_model[other]]
             if items:
                 names = [*self.deciding, *(name for name in BESIDE if name in self.names)]
-                values = {
-                    name: [[by_model[model][item].mean(name) for item in items] for model in (one, other)]
-                    for name in names
-                }
-                compared = {name: compare(*both) for name, both in values.items()}
+                compared = {}
+                for name in names:
+                    ours, theirs = ([by_model[model][item].mean(name) for item in items] for model in (one, other))
+                    compared[name] = compare(ours, theirs)
                 found.append(Pair(one=one, other=other, metrics=compared))
         return found
 
@@ -217,7 +216,7 @@ class Report:
         """A row for each clip's mean, and one for each of its frames."""
         text = StringIO()
         table = csv.writer(text, lineterminator="\n")
-        table.writerow(["clip", "model", "item", "frame", "true_frame", *self.names])
+        table.writerow(["name", "model", "item", "frame", "true_frame", *self.names])
         for clip in self.clips:
             means = [clip.metrics[name].mean if name in clip.metrics else None for name in self.names]
             table.writerow([clip.name, clip.model, clip.item, "mean", "", *map(_cell, means)])
@@ -264,15 +263,8 @@ def told(value: float | None, metric: Metric) -> str:
     if value is None or not math.isfinite(value):
         return "-"
     size = abs(value)
-    text = (
-        f"{value:.1f}"
-        if size >= 100
-        else f"{value:.2f}"
-        if size >= 10
-        else f"{value:.3f}"
-        if size >= 0.1
-        else f"{value:.4f}"
-    )
+    # Cosines of what is much alike differ in the fourth place only.
+    text = f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 10 else f"{value:.4f}"
     return f"{text} {metric.unit}".strip()
 
 

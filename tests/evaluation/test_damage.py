@@ -1,6 +1,7 @@
-"""Every damage lowers the measure that is for it, the more the stronger it is, and no frozen or shuffled clip ever wins."""
+"""Every damage lowers the measure that is for it, the more the stronger it is, and no frozen or shuffled clip wins."""
 
-from itertools import product
+from dataclasses import replace
+from itertools import pairwise, product
 
 import pytest
 
@@ -71,16 +72,14 @@ def test_a_damage_is_seen_beside_the_true_clip_in_the_order_of_its_strength(with
     values = series(with_truth, damage, metric)
 
     better = metric_of(metric).better == "higher"
-    assert all(later < earlier if better else later > earlier for earlier, later in zip(values, values[1:])), values
+    assert all(later < earlier if better else later > earlier for earlier, later in pairwise(values)), values
 
 
 @pytest.mark.parametrize("damage, metric, way", [(each, *found) for each, some in ALONE.items() for found in some])
 def test_a_damage_is_seen_in_the_clip_alone_in_the_order_of_its_strength(alone, damage, metric, way):
     values = series(alone, damage, metric)
 
-    assert all(later < earlier if way == "falls" else later > earlier for earlier, later in zip(values, values[1:])), (
-        values
-    )
+    assert all(later < earlier if way == "falls" else later > earlier for earlier, later in pairwise(values)), values
 
 
 def test_every_damage_has_its_measure():
@@ -110,17 +109,14 @@ def test_a_frozen_or_shuffled_clip_never_wins(with_truth, alone, cheat, which):
     """Among all, and in a duel with the clip itself and any that is damaged in another way."""
     report = with_truth if which == "with truth" else alone
     assert report.winner not in (cheat, "")
+    rivals = [clip.name for clip in report.clips if clip.name != cheat]
     if cheat == "shuffle 0":  # within three frames hardly more than a stutter: it only must not beat the clip itself
         rivals = ["clean"]
-    else:
-        rivals = [clip.name for clip in report.clips if clip.name != cheat]
     for rival in rivals:
         assert duel(report, cheat, rival).winner != cheat, rival
 
 
 def duel(report, *names):
-    from dataclasses import replace
-
     return replace(report, clips=tuple(of(report, name) for name in names))
 
 
