@@ -105,8 +105,8 @@ def heat_picture(report: Report) -> Pixels:
     clips = list(report.clips[:MOST_ROWS])
     wanted = [*report.deciding, "dynamic_degree", *report.names]
     names = list(dict.fromkeys(name for name in wanted if name in report.names))[:MOST_COLUMNS]
-    left, right, row_height, top = 260, 110, 48, 190
-    width = max(WIDTH, left + 80 * len(names) + right)
+    left, right, row_height, top = 250, 150, 48, 180
+    width = max(WIDTH, left + 78 * len(names) + right)
     figure, _ = _figure(width, top + row_height * len(clips) + 20, axes=False, tight=False)
     height = top + row_height * len(clips) + 20
     axes = figure.add_axes((left / width, 20 / height, 1 - (left + right) / width, row_height * len(clips) / height))
@@ -116,7 +116,7 @@ def heat_picture(report: Report) -> Pixels:
             text = told(clip.mean(name), metric_of(name)).split(" ")[0]
             axes.text(column, row, text, ha="center", va="center", fontsize=SMALL_LETTERS, color="black")
     axes.set_xticks(range(len(names)))
-    axes.set_xticklabels([_titled(metric_of(name)) for name in names], rotation=38, ha="left", fontsize=SMALL_LETTERS)
+    axes.set_xticklabels([_titled(metric_of(name)) for name in names], rotation=45, ha="left", fontsize=SMALL_LETTERS)
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(clips)))
     labels = [_short(clip.name) + (f" ({clip.verdict})" if clip.verdict else "") for clip in clips]
