@@ -20,6 +20,7 @@ from zoetrope.pipelines.conditioning import embed_picture, encode_pictures
 from zoetrope.pipelines.svd import SVDOptions, image_to_video, sized_picture
 from zoetrope.trainers.caching import TensorCache
 from zoetrope.trainers.config import plain
+from zoetrope.trainers.errors import TrainingError
 from zoetrope.trainers.learner import Learner
 from zoetrope.trainers.method import Sample
 from zoetrope.trainers.randomness import Chance
@@ -76,6 +77,21 @@ def kept(method, count):
 
 
 # What the network is told
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("preset", "moton", "one of motion, motion and look"),
+        ("schedule", "cosin", "one of constant, cosine"),
+        ("precision", "fp8", "one of auto, fp32"),
+        ("fit", "pad", "one of cover, stretch"),
+        ("caption", "moon \ud800", "half a character"),
+    ],
+)
+def test_a_setting_that_is_none_of_its_choices_is_refused_where_it_is_written(name, value, told, tmp_path):
+    with pytest.raises(TrainingError, match=f"^{name} is .*{told}"):
+        tiny_settings(tmp_path, tmp_path, tmp_path, **{name: value})
 
 
 def test_a_sample_is_told_what_sampling_tells(make, model):
