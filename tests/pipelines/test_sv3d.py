@@ -143,6 +143,6 @@ def test_a_model_of_another_kind_is_refused_with_the_way_out(tiny):
 @pytest.mark.parametrize("size", [(64, 128), (72, 72)])
 def test_a_picture_that_is_not_prepared_is_refused_with_the_way_out(tiny, size):
     with pytest.raises(
-        ValueError, match=f"The picture is {size[1]}x{size[0]}, but SV3D needs a square.*Prepare Object"
+        ValueError, match=f"The picture is {size[1]}x{size[0]}, but SV3D needs a square one.*Prepare the object first"
     ):
         orbit(tiny("sv3d_u"), torch.zeros(*size, 3), options_of("sv3d_u"))
