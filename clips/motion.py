@@ -4,7 +4,7 @@ Motion is optical flow: how far what a frame shows has gone by the next, average
 share of the picture's diagonal per second. 0.1 means that the picture moves by a tenth of its diagonal each second, or
 half of the picture by a fifth. Neither the size of a clip nor its frame rate changes it.
 
-Axes: h height, w width, c channels, d the two of a way (x to the right, y down).
+Axes: h height, w width, c channels.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..media.pictures import Pixels, check_pixels, opaque, read_picture
 from ..media.reading import probe, read_frames
 from ..media.streams import OnFrame, nobody_listens
 from .cuts import CutFinder
+from .flow import FlowFinder
 
 DIAGONAL = 320  # of the small grey pictures, in pixels, between which flow is measured
 BLUR = 1.0  # pixels; takes the edge off noise
@@ -31,7 +32,6 @@ BLUR = 1.0  # pixels; takes the edge off noise
 # where the picture has some texture, and where the way there and the way back agree.
 TEXTURE = 1.5  # grey levels per pixel, root mean square over a window
 TEXTURE_WINDOW = 15
-DISAGREEMENT = 0.01, 0.5  # relative and absolute, of squared lengths in pixels: Sundaram, Brox and Keutzer 2010
 
 STILL = 0.003  # less motion than this is noise, or too little to see: two pixels a second at 576x320
 
@@ -124,9 +124,7 @@ class _Flow:
     """Gives the length of each step from a small picture to the next."""
 
     def __init__(self) -> None:
-        import cv2
-
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._finder = FlowFinder()
         self._before: NDArray[np.uint8] | None = None
 
     def add(self, small: NDArray[np.uint8]) -> Iterator[float]:
@@ -139,20 +137,11 @@ class _Flow:
         import cv2
 
         earlier, later = (cv2.GaussianBlur(picture, (0, 0), BLUR) for picture in (before, after))
-        there = self._flow.calc(earlier, later, None)  # type: ignore[call-overload]  # (h w d)
-        back = self._flow.calc(later, earlier, None)  # type: ignore[call-overload]
-        height, width = before.shape
-        x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-        x, y = x + there[..., 0], y + there[..., 1]
-        back = cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        relative, absolute = DISAGREEMENT
-        squared = (there**2).sum(2)
-        agree = ((there + back) ** 2).sum(2) <= relative * (squared + (back**2).sum(2)) + absolute
+        flow = self._finder.between(earlier, later)  # type: ignore[arg-type]
+        counts = flow.agrees & _has_texture(earlier)
         # What leaves the picture has no way back to be held against, and what it does is seen beside it.
-        inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-        counts = agree & _has_texture(earlier)
-        length = np.where(counts, np.sqrt(squared), 0)[inside]
-        return float(length.mean()) / math.hypot(width, height) if length.size else 0.0
+        length = np.where(counts, flow.length, 0)[flow.inside]
+        return float(length.mean()) / math.hypot(*before.shape) if length.size else 0.0
 
 
 def _has_texture(picture: Any) -> NDArray[np.bool_]:

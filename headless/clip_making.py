@@ -219,7 +219,10 @@ def _find(model: str, models: Path | None) -> Path | str:
 def _find_lora(lora: str, models: Path | None) -> Path:
     """A path that is there, or what a name stands for in the folder of LoRAs."""
     from ..host import folders
+    from ..models.builtin_models import find_builtin, is_builtin
 
+    if is_builtin(lora):
+        return find_builtin(lora, "loras")
     if Path(lora).exists():
         return Path(lora)
     with _models_in(models):

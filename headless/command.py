@@ -20,6 +20,7 @@ OTHERS = {
     "svd": "make a picture, or a folder of them, into clips with Stable Video Diffusion",
     "sv3d": "make views around an object from a picture of it with SV3D",
     "footage": "turn videos into training sets: extract, choose, split, report and more",
+    "evaluate": "measure clips, alone or against true ones, and write a report",
     "toyworld": "draw moons, shapes and objects whose truth is known, as footage",
     "doctor": "tell what is installed, found and missing",
 }

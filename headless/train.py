@@ -24,7 +24,10 @@ run.yaml, in which paths start from its folder:
     run: runs/moons
     preset: motion
     steps: 2000
+    width: 512
+    height: 320
 
+  zoetrope footage split moons                     sets clips aside, on which the run is judged
   zoetrope train svd --config run.yaml --plan
   zoetrope train svd --config run.yaml --set rank=16 --set learning_rate=2e-4
   zoetrope train svd --config run.yaml --resume
@@ -38,6 +41,7 @@ draws such footage. In footage of one's own, each line of footage.jsonl has [ele
 degrees, azimuths growing as the camera goes to its right: "camera": {"mug_1.png": [10, 0], "mug_2.png": [10, 17.1]}
   zoetrope train sv3d --set model=sv3d_p.safetensors --set footage=objects --set run=runs/objects
 
+All settings, with what they mean: the page of the node Train SVD LoRA, web/docs/ZoetropeTrainSVDLoRA.md.
 Ctrl-C, or a file called `stop` in the run's folder, ends a run after the step that it is at; --resume goes on with it.
 """
 

@@ -173,6 +173,8 @@ def read_lora(source: str | Path, unet: nn.Module) -> Lora:
 
 def lora_of_tensors(tensors: Mapping[str, Tensor], unet: nn.Module, name: str = "The LoRA") -> Lora:
     """Read a LoRA for a UNet from tensors as a file would hold them, such as ComfyUI's LORA_MODEL."""
+    if not isinstance(tensors, Mapping):  # ComfyUI lets what is of any type be connected to anything
+        raise CheckpointError(f"{name} is no LoRA: it is {str(tensors)[:80]!r}. {WANTED}")
     if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise CheckpointError(
             f"{name} is no LoRA: it holds {'what are no tensors' if tensors else 'nothing'}. {WANTED}"

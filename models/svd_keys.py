@@ -2,7 +2,7 @@
 
 A checkpoint of one file holds several parts, each below a prefix of its own. Within a part, modules correspond one to
 one, so a table of module names, built for the model's depths, translates any key both ways; the three exceptions are in
-`ImageEncoderNames`.
+`TowerNames`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 PartName = Literal["unet", "image_encoder", "vae", "spare_encoder", "spare_decoder"]
 """The parts of a checkpoint. The picture that a clip starts from is encoded by the VAE that the file keeps among its
@@ -244,7 +244,7 @@ def _vae_resnet(theirs: str, ours: str, temporal: bool) -> Pairs:
         yield f"{theirs}.mix_factor", f"{ours}.time_mixer.mix_factor"
 
 
-# --- The image encoder ----------------------------------------------------------------------------------------------
+# --- CLIP's encoders ------------------------------------------------------------------------------------------------
 
 QKV = ("q_proj", "k_proj", "v_proj")
 
@@ -256,43 +256,66 @@ def image_encoder_layers(keys: Iterable[str]) -> int:
 
 
 @dataclass(frozen=True)
-class ImageEncoderNames:
+class TowerNames:
     """Open CLIP keeps queries, keys and values in one tensor, and its last projection transposed, under a bare name."""
 
     layers: int
+    tower: ClassVar[str]  # below which transformers keeps the tower, all but its projection
+    projection: ClassVar[tuple[str, str]]  # Open CLIP's name, and ours
+    ends: ClassVar[tuple[tuple[str, str], ...]]  # what is before the layers and behind them, Open CLIP's name and ours
 
     @cached_property
     def _modules(self) -> ModuleNames:
-        return ModuleNames(tuple(_image_encoder_pairs(self.layers)))
+        return ModuleNames(tuple(self._pairs()))
+
+    def _pairs(self) -> Pairs:
+        for theirs, ours in self.ends:
+            yield theirs, f"{self.tower}.{ours}"
+        for layer in range(self.layers):
+            theirs, ours = f"transformer.resblocks.{layer}", f"{self.tower}.encoder.layers.{layer}"
+            yield f"{theirs}.ln_1", f"{ours}.layer_norm1"
+            yield f"{theirs}.ln_2", f"{ours}.layer_norm2"
+            yield f"{theirs}.attn.out_proj", f"{ours}.self_attn.out_proj"
+            yield f"{theirs}.mlp.c_fc", f"{ours}.mlp.fc1"
+            yield f"{theirs}.mlp.c_proj", f"{ours}.mlp.fc2"
 
     def ours(self, key: str) -> tuple[str, ...]:
         if match := re.fullmatch(r"transformer\.resblocks\.(\d+)\.attn\.in_proj_(weight|bias)", key):
-            return tuple(f"vision_model.encoder.layers.{match[1]}.self_attn.{each}.{match[2]}" for each in QKV)
-        return ("visual_projection.weight",) if key == "proj" else self._modules.ours(key)
+            return tuple(f"{self.tower}.encoder.layers.{match[1]}.self_attn.{each}.{match[2]}" for each in QKV)
+        theirs, ours = self.projection
+        return (ours,) if key == theirs else self._modules.ours(key)
 
     def original(self, name: str) -> Origin | None:
-        pattern = r"vision_model\.encoder\.layers\.(\d+)\.self_attn\.([qkv]_proj)\.(weight|bias)"
+        pattern = rf"{self.tower}\.encoder\.layers\.(\d+)\.self_attn\.([qkv]_proj)\.(weight|bias)"
         if match := re.fullmatch(pattern, name):
             key = f"transformer.resblocks.{match[1]}.attn.in_proj_{match[3]}"
             return Origin(key, QKV.index(match[2]), len(QKV))
-        return Origin("proj", transposed=True) if name == "visual_projection.weight" else self._modules.original(name)
+        theirs, ours = self.projection
+        return Origin(theirs, transposed=True) if name == ours else self._modules.original(name)
 
 
-def _image_encoder_pairs(layers: int) -> Pairs:
-    yield from (
-        ("class_embedding", "vision_model.embeddings.class_embedding"),
-        ("conv1", "vision_model.embeddings.patch_embedding"),
-        ("positional_embedding", "vision_model.embeddings.position_embedding.weight"),
-        ("ln_pre", "vision_model.pre_layrnorm"),
-        ("ln_post", "vision_model.post_layernorm"),
+@dataclass(frozen=True)
+class ImageEncoderNames(TowerNames):
+    tower = "vision_model"
+    projection = ("proj", "visual_projection.weight")
+    ends = (
+        ("class_embedding", "embeddings.class_embedding"),
+        ("conv1", "embeddings.patch_embedding"),
+        ("positional_embedding", "embeddings.position_embedding.weight"),
+        ("ln_pre", "pre_layrnorm"),
+        ("ln_post", "post_layernorm"),
     )
-    for layer in range(layers):
-        theirs, ours = f"transformer.resblocks.{layer}", f"vision_model.encoder.layers.{layer}"
-        yield f"{theirs}.ln_1", f"{ours}.layer_norm1"
-        yield f"{theirs}.ln_2", f"{ours}.layer_norm2"
-        yield f"{theirs}.attn.out_proj", f"{ours}.self_attn.out_proj"
-        yield f"{theirs}.mlp.c_fc", f"{ours}.mlp.fc1"
-        yield f"{theirs}.mlp.c_proj", f"{ours}.mlp.fc2"
+
+
+@dataclass(frozen=True)
+class TextEncoderNames(TowerNames):
+    tower = "text_model"
+    projection = ("text_projection", "text_projection.weight")
+    ends = (
+        ("token_embedding", "embeddings.token_embedding"),
+        ("positional_embedding", "embeddings.position_embedding.weight"),
+        ("ln_final", "final_layer_norm"),
+    )
 
 
 # --- A checkpoint of one file ---------------------------------------------------------------------------------------

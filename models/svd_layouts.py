@@ -110,17 +110,17 @@ def _sampling(checkpoint: Checkpoint) -> tuple[int, float, float] | None:
 def find_vae(path: Path, *, half: bool) -> Part:
     """Find a VAE in a file or folder of its own, or in a whole checkpoint."""
     folder = path / "vae" if (path / "vae").is_dir() else path
-    checkpoint = _weights_in(folder, half) if path.is_dir() else open_checkpoint(path)
+    checkpoint = weights_in(folder, half) if path.is_dir() else open_checkpoint(path)
     if any(EMBEDDER.match(key) for key in checkpoint.tensors) and (part := _SingleFile(checkpoint).vae()):
         return part
     for prefix in ("", FIRST_STAGE, "vae."):
-        within = _below(checkpoint, prefix, besides=r"loss\.|model_ema\.")
+        within = below(checkpoint, prefix, besides=r"loss\.|model_ema\.")
         if {"encoder.conv_in.weight", "decoder.conv_in.weight"} - within.keys():
             continue
         if any(name.startswith("encoder.down_blocks.") for name in within):
             return vae_part(checkpoint, {_current(name): Origin(key) for name, key in within.items()}, str)
         names = vae_names(vae_depths(within))
-        return vae_part(checkpoint, _origins(checkpoint, names, within), _stored_names(names, prefix.__add__))
+        return vae_part(checkpoint, origins_of(checkpoint, names, within), stored_names(names, prefix.__add__))
     raise CheckpointError(
         f"{path.name} is {what_it_is(checkpoint.tensors)}. Choose a VAE that has an encoder and a decoder, such as an "
         "SVD checkpoint's own, or the folder named vae of a model in the layout of diffusers."
@@ -137,11 +137,11 @@ def find_image_encoder(path: Path, heads: HeadWidths, *, half: bool) -> Part:
     if any(key.startswith("vision_model.") for key in checkpoint.tensors):
         return image_encoder_part(checkpoint, _transformers_origins(checkpoint), str, width)
     for prefix in (IMAGE_ENCODER, "visual.", ""):
-        within = _below(checkpoint, prefix)
+        within = below(checkpoint, prefix)
         if "class_embedding" in within:
             names = ImageEncoderNames(image_encoder_layers(within))
-            origins = _origins(checkpoint, names, within)
-            return image_encoder_part(checkpoint, origins, _stored_names(names, prefix.__add__), width)
+            origins = origins_of(checkpoint, names, within)
+            return image_encoder_part(checkpoint, origins, stored_names(names, prefix.__add__), width)
     raise CheckpointError(
         f"{path.name} is {what_it_is(checkpoint.tensors)}. Choose CLIP's image encoder ViT-H-14, such as "
         "clip_vision_h.safetensors, or an SVD checkpoint that has it within."
@@ -208,11 +208,11 @@ class _SingleFile:
     def _how(self, part: PartName) -> tuple[Mapping[str, Origin], Callable[[str], str]]:
         """Where the parameters of a part are, and what a parameter of it is called in the file."""
         names = self._names[part]
-        called = _stored_names(names, lambda name: key_of(part, name, self._embedder))
-        return _origins(self._checkpoint, names, self._within[part]), called
+        called = stored_names(names, lambda name: key_of(part, name, self._embedder))
+        return origins_of(self._checkpoint, names, self._within[part]), called
 
 
-def _origins(checkpoint: Checkpoint, names: Names, within: Mapping[str, str]) -> dict[str, Origin]:
+def origins_of(checkpoint: Checkpoint, names: Names, within: Mapping[str, str]) -> dict[str, Origin]:
     """Where parameters are stored, given a part's keys by their names within it."""
     origins: dict[str, Origin] = {}
     unknown = []
@@ -229,7 +229,7 @@ def _origins(checkpoint: Checkpoint, names: Names, within: Mapping[str, str]) ->
     return origins
 
 
-def _stored_names(names: Names, key_of_name: Callable[[str], str]) -> Callable[[str], str]:
+def stored_names(names: Names, key_of_name: Callable[[str], str]) -> Callable[[str], str]:
     def called(parameter: str) -> str:
         origin = names.original(parameter)
         return parameter if origin is None else key_of_name(origin.key)
@@ -244,7 +244,7 @@ def _with_unknown(checkpoint: Checkpoint, unknown: list[str]) -> CheckpointError
     )
 
 
-def _below(checkpoint: Checkpoint, prefix: str, besides: str = r"(?!)") -> dict[str, str]:
+def below(checkpoint: Checkpoint, prefix: str, besides: str = r"(?!)") -> dict[str, str]:
     """The keys that begin with a prefix, by what follows it, without those where that matches `besides`."""
     named = {key[len(prefix) :]: key for key in checkpoint.tensors if key.startswith(prefix)}
     return {name: key for name, key in named.items() if not re.match(besides, name)}
@@ -277,7 +277,7 @@ def _in_folder(path: Path, heads: HeadWidths, half: bool) -> Found:
             f"{path} has no folder named unet, so it is not a model in the layout of diffusers. Choose the folder that "
             "holds model_index.json, or a checkpoint of one file."
         )
-    checkpoint, config = _weights_in(path / "unet", half), _config_in(path / "unet")
+    checkpoint, config = weights_in(path / "unet", half), config_in(path / "unet")
     origins = {key: Origin(key) for key in checkpoint.tensors}
     told = config.get("num_attention_heads") if heads.unet is None else None
     unet = unet_part(checkpoint, origins, str, heads.unet or HEAD_CHANNELS, told)
@@ -290,7 +290,7 @@ def _in_folder(path: Path, heads: HeadWidths, half: bool) -> Found:
 
 
 def _folder_image_encoder(folder: Path, heads: HeadWidths, half: bool) -> Part:
-    checkpoint, config = _weights_in(folder, half), _config_in(folder)
+    checkpoint, config = weights_in(folder, half), config_in(folder)
     overrides: dict[str, Any] = {name: config[name] for name in ("hidden_act", "layer_norm_eps") if name in config}
     if heads.image_encoder is None and "num_attention_heads" in config:
         overrides["num_attention_heads"] = config["num_attention_heads"]
@@ -298,8 +298,8 @@ def _folder_image_encoder(folder: Path, heads: HeadWidths, half: bool) -> Part:
     return image_encoder_part(checkpoint, _transformers_origins(checkpoint), str, width, overrides)
 
 
-def _config_in(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
+def config_in(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    path = folder / name
     if not path.is_file():
         return {}
     try:
@@ -311,7 +311,7 @@ def _config_in(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _weights_in(folder: Path, half: bool) -> Checkpoint:
+def weights_in(folder: Path, half: bool) -> Checkpoint:
     """The weights in a folder, of one file or several; of its variants, that in float16 or that in full."""
     choices: list[tuple[tuple[float, bool, str], Path]] = []
     for path in sorted(folder.iterdir()):

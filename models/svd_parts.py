@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .checkpoints import Checkpoint, Reader, in_file_order, listed
 from .errors import CheckpointError, WeightError
 from .svd_keys import Origin
-from .svd_shapes import Shapes, image_encoder_config, is_temporal, unet_config, vae_config
+from .svd_shapes import Shapes, image_encoder_config, is_temporal, text_encoder_config, unet_config, vae_config
 
 IDENTITY = "identity"  # in place of a key: the parameter is stored nowhere, for it does nothing
 
@@ -131,6 +131,24 @@ def image_encoder_part(
         return CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
 
     return Part("image encoder", checkpoint, origins, stored_name, config, build)
+
+
+def text_encoder_part(
+    checkpoint: Checkpoint,
+    origins: Mapping[str, Origin],
+    stored_name: Callable[[str], str],
+    overrides: Mapping[str, Any] | None = None,
+) -> Part:
+    with _said_of("text encoder", checkpoint, stored_name):
+        config = text_encoder_config(shapes_of(checkpoint, origins), overrides)
+
+    def build() -> nn.Module:
+        from transformers import CLIPTextConfig
+        from transformers.models.clip.modeling_clip import CLIPTextModelWithProjection
+
+        return CLIPTextModelWithProjection(CLIPTextConfig(**config))
+
+    return Part("text encoder", checkpoint, origins, stored_name, config, build)
 
 
 def build(part: Part) -> nn.Module:

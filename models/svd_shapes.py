@@ -18,6 +18,10 @@ HEAD_CHANNELS = 64
 """The width of an attention head in every UNet that was released."""
 CLIP_HEAD_CHANNELS = 80
 """The width of an attention head in the image encoder of every checkpoint that was released."""
+TEXT_HEAD_CHANNELS = 64
+"""The width of an attention head in every text encoder of CLIP that was released."""
+FORMER_END = 2
+"""For transformers the sign that a text ends at its highest token, as in the original CLIP, whatever its number."""
 NORM_GROUPS = 32
 
 
@@ -128,6 +132,30 @@ def image_encoder_config(
             f"it is {width} wide, which cannot be cut into {cut}. Give the width of one head of its attention as "
             "clip_head_channels; the weights cannot tell it."
         )
+    return config
+
+
+def text_encoder_config(shapes: Shapes, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What to build a CLIPTextConfig with; what shapes cannot tell is as in Open CLIP, or as a config.json says."""
+    tokens, positions = (f"text_model.embeddings.{kind}_embedding.weight" for kind in ("token", "position"))
+    width = _size(shapes, tokens, 1)
+    config: dict[str, Any] = {
+        "vocab_size": _size(shapes, tokens, 0),
+        "hidden_size": width,
+        "intermediate_size": _size(shapes, "text_model.encoder.layers.0.mlp.fc1.weight", 0),
+        "num_hidden_layers": count(shapes, r"text_model\.encoder\.layers\.(\d+)\."),
+        "num_attention_heads": max(1, width // TEXT_HEAD_CHANNELS),
+        "max_position_embeddings": _size(shapes, positions, 0),
+        "projection_dim": _size(shapes, "text_projection.weight", 0),
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-5,
+        "bos_token_id": None,
+        "pad_token_id": None,
+        "eos_token_id": FORMER_END,
+    } | dict(overrides or {})
+    heads = config["num_attention_heads"]
+    if width % heads:
+        raise CheckpointError(f"it is {width} wide, which cannot be cut into {heads} heads of attention.")
     return config
 
 

@@ -26,8 +26,7 @@ from ..pipelines.comparing import (
 )
 from ..pipelines.svd import SVDOptions
 from . import previews
-from .choosing_models import changed
-from .lora import find_lora
+from .choosing_models import changed, find_lora, lora_names
 from .sampling_inputs import OWN, guidance_of, tiny_decoder_of
 from .svd import SVDType, clip_inputs
 from .watching import watch
@@ -36,7 +35,7 @@ NONE = "none"
 JUST_TRAINED = "just trained"
 MOST_SHOWN = 64
 PREVIEW_SIDE = 1024  # pixels; labels are read in it
-ANY = re.compile(r"[*?\[]")
+ANY = "*"  # alone: names of LoRAs often have brackets
 
 
 class CompareBeforeAndAfter(io.ComfyNode):
@@ -66,9 +65,10 @@ class CompareBeforeAndAfter(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "lora",
-                    options=[NONE, *folders.list_models("loras")],
+                    options=[NONE, *lora_names()],
                     default=NONE,
-                    tooltip="A LoRA in models/loras. none where it comes through trained or is named in more_loras.",
+                    tooltip="One that ships with the pack (builtin), or a file in models/loras. none where it comes "
+                    "through trained or is named in more_loras.",
                 ),
                 io.String.Input(
                     "more_loras",
@@ -203,7 +203,7 @@ def _files(lora: str, more_loras: str) -> Iterator[tuple[str, Path]]:
     lines = [line.strip() for line in more_loras.splitlines()]
     wanted = [lora] if lora != NONE else []
     for line in filter(None, lines):
-        wanted += _matching(line) if ANY.search(line) else [line]
+        wanted += _matching(line) if ANY in line else [line]
     for name in dict.fromkeys(wanted):
         yield name, find_lora(name)
 
@@ -223,7 +223,8 @@ def _matching(pattern: str) -> list[str]:
 
 def _fits(name: str, pattern: str) -> bool:
     """Whether a name fits; a pattern without a folder fits names in every folder."""
-    return fnmatchcase(name if "/" in pattern else name.rpartition("/")[2], pattern)
+    others_as_letters = re.sub(r"[?\[]", r"[\g<0>]", pattern)
+    return fnmatchcase(name if "/" in pattern else name.rpartition("/")[2], others_as_letters)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -102,11 +102,7 @@ class TrainSVDLoRA(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, run: str | None = None) -> bool | str:
-        try:
-            _ = run is None or _place_of(run)
-        except ValueError as error:
-            return str(error)
-        return True
+        return _is_name_of_run(run)
 
     @classmethod
     def fingerprint_inputs(cls, run: str | None = None, **others: Any) -> str:
@@ -190,11 +186,7 @@ class TrainingReport(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, run: str | None = None) -> bool | str:
-        try:
-            _ = run is None or _place_of(run)
-        except ValueError as error:
-            return str(error)
-        return True
+        return _is_name_of_run(run)
 
     @classmethod
     def fingerprint_inputs(cls, run: str | None = None, **others: Any) -> str:
@@ -261,6 +253,15 @@ def _place_of(run: str) -> Path:
                 "files there. Choose another name."
             )
     return place
+
+
+def _is_name_of_run(run: str | None) -> bool | str:
+    """True, or why a name can be none; it is not known yet where it is linked."""
+    try:
+        _ = run is None or _place_of(run)
+    except ValueError as error:
+        return str(error)
+    return True
 
 
 def _existing(run: str) -> Path:

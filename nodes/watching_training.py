@@ -81,12 +81,13 @@ class RunWatch:
             self._title, self._bar = "", work.Progress(self._settings.steps)
         if done.skipped:
             self.note(f"Step {done.step} was left out: its loss or gradient was no number.")
+        is_first = self._look is None
         if self._look is None:
             self._look = look = RunLook(self._settings)  # which has this step already
         else:
             look = self._look
             look.add(done)
-        if self._is_due(done.ending is not None):
+        if self._is_due(is_first or done.ending is not None):
             work.say(_state(done, look.history))
         now = time.monotonic()
         picture = None

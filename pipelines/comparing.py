@@ -63,8 +63,8 @@ def variants_of(loras: Mapping[str, Lora], strengths: Sequence[float]) -> list[V
         raise ValueError("There is nothing to compare. Name at least one strength, such as 0, 0.5, 1.")
     if len(variants) > MOST_VARIANTS:
         raise ValueError(
-            f"{len(loras)} LoRAs at {len(strengths)} strengths make {len(variants)} clips of each picture. Compare at "
-            f"most {MOST_VARIANTS} at a time."
+            f"{_counted(len(loras), 'LoRA')} at {len(strengths)} strengths make {len(variants)} clips of each picture. "
+            f"Compare at most {MOST_VARIANTS} at a time."
         )
     return variants
 
@@ -144,8 +144,8 @@ def _true_clips(frames: Tensor | None, images: Tensor, model: SVDModel, options:
         return [None] * len(images)
     if not len(frames) or len(frames) % len(images):
         raise ValueError(
-            f"The true clips have {len(frames)} frames in all, and there are {len(images)} pictures to compare them "
-            "with. Give equally many frames for each picture, one clip after another."
+            f"The true clips have {_counted(len(frames), 'frame')} in all, for {_counted(len(images), 'picture')}. "
+            "Give equally many frames for each picture, one clip after another."
         )
     multiple = side_multiple(model)
     height, width = sized_picture(images[0], options.width, options.height, multiple).shape[2:]
@@ -155,6 +155,10 @@ def _true_clips(frames: Tensor | None, images: Tensor, model: SVDModel, options:
 
     length = len(frames) // len(images)
     return [torch.stack([sized(frame) for frame in clip[: options.frames]]) for clip in frames.cpu().split(length)]
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _compared(

@@ -20,12 +20,11 @@ from torch import Tensor
 
 from ..diffusion.schedules import sinusoid
 from ..host.weights import Weights
+from ..models.clip_layouts import DEVIATION, MEAN
 from ..models.svd import SVDModel
 from .activations import CLIP_BYTES, dtype_of, vae_bytes
 from .previewing import LatentColours
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 NUMBER_WIDTH = 256
 ANGLE_WIDTH = 512
 
@@ -101,7 +100,7 @@ def clip_pixels(picture: Tensor, size: int = 224) -> Tensor:
     from kornia.geometry import resize
 
     square = resize(picture, (size, size), interpolation="bicubic", align_corners=True, antialias=True)
-    mean, deviation = (square.new_tensor(numbers)[:, None, None] for numbers in (CLIP_MEAN, CLIP_DEVIATION))
+    mean, deviation = (square.new_tensor(numbers)[:, None, None] for numbers in (MEAN, DEVIATION))
     return ((square + 1) / 2 - mean) / deviation
 
 

@@ -103,15 +103,11 @@ class RunFolder:
         try:
             read = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise TrainingError(
-                f"{path} is no longer YAML ({error}). Mend or remove it; the run needs it not."
-            ) from error
+            raise TrainingError(f"{path} is no longer YAML ({error}). Mend or remove it; it is not needed.") from error
         described = read if isinstance(read, dict) else {}
         for part, kind in (("settings", dict), ("hashes", dict), ("changes", list)):
             if not isinstance(described.get(part, kind()), kind):
-                raise TrainingError(
-                    f"{path} no longer tells the run's {part}. Mend or remove it; the run does without."
-                )
+                raise TrainingError(f"{path} no longer holds the run's {part}. Mend or remove it; it is not needed.")
         return described
 
     def log(self, **entry: Any) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from ..models.lora_layers import LoraLayer
 from ..models.svd import SVDModel, load_svd
 from .caching import TensorCache, hash_of_tensors
 from .config import BUILT_IN, plain
@@ -145,8 +146,11 @@ def _refuse_other_weights(run: RunFolder, settings: ClipTraining, unet: str) -> 
 
 
 def _hash_of_unet(model: SVDModel) -> str:
-    """With the precision in which it was loaded before it."""
-    return f"{str(model.dtype).removeprefix('torch.')} {hash_of_tensors(model.unet.module.state_dict())}"
+    """With the precision in which it was loaded before it, and how strong each LoRA is that is on it."""
+    unet = model.unet.module
+    on_it = {name: layer for name, layer in unet.named_modules() if isinstance(layer, LoraLayer)}
+    strengths = {f"{name}.scale": torch.tensor(layer.scale) for name, layer in on_it.items()}
+    return f"{str(model.dtype).removeprefix('torch.')} {hash_of_tensors(unet.state_dict() | strengths)}"
 
 
 def _numbers(settings: ClipTraining, run: RunFolder, processes: Processes) -> range:

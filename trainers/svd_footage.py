@@ -124,10 +124,10 @@ def choose_clips(settings: ClipTraining, frames: int, footage: Footage | None = 
     needed = span(frames, settings.frame_step)
     short = [clip.name for clip in (*trained, *held_out) if len(clip.frames) < needed]
     if short:
-        every = f", each {settings.frame_step} apart," if settings.frame_step > 1 else ""
+        apart = f" that {frames} frames, each {settings.frame_step} apart, take" if settings.frame_step > 1 else ""
         raise TrainingError(
-            f"{len(short)} of the clips in {settings.footage} are shorter than the {needed} frames that clips of "
-            f"{frames} frames{every} take: {some_of(short)}. Leave them out of the footage, or set frames to less."
+            f"{len(short)} of the clips in {settings.footage} are shorter than the {needed} frames{apart}: "
+            f"{some_of(short)}. Leave them out of the footage, or set frames to less."
         )
     return ChosenClips(footage, trained, held_out, tuple(notes))
 

@@ -75,8 +75,6 @@ class SVDMethod:
         self._activation_bytes = activation_bytes
         alpha = settings.alpha or float(settings.rank)
         self._trained = make_trainable(model, settings.preset, settings.rank, alpha, settings.seed)
-        # The optimizer's memory of a weight is made, or read from a state, where the weight is then.
-        self.model.unet.ready()
 
     @property
     def name(self) -> str:
@@ -92,6 +90,9 @@ class SVDMethod:
         return len(self._clips)
 
     def trained(self) -> Mapping[str, nn.Parameter]:
+        # The loop asks for them before it makes their averages, or reads the optimizer's memory of them, where they are
+        # then; and to encode the footage may have put them away.
+        self.model.unet.ready()
         return self._trained.weights
 
     @property

@@ -84,7 +84,8 @@ class SVDPlan:
             f"trained    {settings.preset}: {self.trained_parameters / 1e6:.2f} M parameters, as {how}",
             f"clips      {len(self.clips.trained)} to train on, {len(self.clips.held_out)} held out; "
             f"{self.frames} frames of {settings.width}x{settings.height} each",
-            f"steps      {settings.steps} of {self.clips_per_step} clips; an epoch is {self.steps_per_epoch:.1f} steps",
+            f"steps      {settings.steps}, each of {self.clips_per_step} clip{'s' * (self.clips_per_step > 1)}; "
+            f"an epoch is {self.steps_per_epoch:.1f} steps",
             f"memory     about {_size(self.memory_bytes)}, of which one clip takes {_size(self.activation_bytes)}, "
             "good to a fifth",
             f"disk       about {_size(self.disk_bytes)} of the {_size(self.free_disk_bytes)} that are free",
@@ -180,8 +181,8 @@ def _check_name(settings: ClipTraining) -> None:
     name = exported_at(settings.run, settings.run, settings.steps).name
     if (over := len(os.fsencode(name)) - LONGEST_NAME) > 0:
         raise TrainingError(
-            f"The run's name is {over} letters too long for the file of what is trained, {name[:40]}.... Choose a "
-            "shorter one."
+            f"The run's name is {over} letters too long: what is trained would be written as {name}, and a file's name "
+            f"has at most {LONGEST_NAME}. Choose a shorter one."
         )
 
 

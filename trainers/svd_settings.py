@@ -85,6 +85,8 @@ class ClipTraining(TrainingOptions):
         self._check("dropout", 0 <= self.dropout <= 1 / 3, "It goes from 0 to 1/3; 0.1 is usual.")
         levels = self.validation_levels
         self._check("validation_levels", bool(levels) and min(levels) > 0, "They are one or more, and above 0.")
+        if self.caption != self.caption.encode(errors="ignore").decode():
+            raise TrainingError(f"caption is {self.caption!a}, with half a character that no file can hold. Mend it.")
 
     def _check_open(self, name: str) -> None:
         value = getattr(self, name)

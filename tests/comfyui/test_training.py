@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -108,6 +109,19 @@ def test_a_run_goes_on_with_each_queue_and_then_answers_from_memory(server, tmp_
     assert there.keys() == here.keys()
     for name in here:  # but for what another version of torch rounds the other way
         torch.testing.assert_close(there[name], here[name], atol=1e-4, rtol=1e-2)
+
+
+def test_a_run_whose_folder_was_removed_is_trained_anew(server):
+    prompt = graph("removed", steps=2)
+    assert "3" not in server.run(prompt).cached
+    assert "3" in server.run(prompt).cached
+    shutil.rmtree(run_folder(server, "removed"))
+
+    ran = server.run(prompt)
+
+    assert ran.errors == []
+    assert "3" not in ran.cached
+    assert states(server, "removed") == [2]
 
 
 def test_what_was_trained_is_at_once_of_use_and_the_model_stays_as_it_was(server):

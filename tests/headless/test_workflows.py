@@ -19,6 +19,7 @@ from zoetrope.models.builtin_models import builtin_names
 from zoetrope.models.released import RELEASED
 
 from ..small_models import SIDE, made_small, put_models
+from ..small_models import SMALL as SMALL_INPUTS
 
 WORKFLOWS = shipped_workflows()
 SMALL = {"Toy World Clip.width": 64, "Toy World Clip.height": 36}
@@ -283,7 +284,7 @@ def test_train_svd_lora_trains_and_shows_what_came_of_it(tmp_path, models):
 def test_images_to_videos_makes_a_video_of_each_picture_under_its_name(tmp_path, models):
     made = run_small("images_to_videos", tmp_path, models)
 
-    assert len(made) == 3
+    assert len(made) == SMALL_INPUTS["ZoetropeToyWorldVideos"]["count"]
     assert all(name.startswith("clips/") and "_frame_" in name for name in made)
     assert {facts.frames for facts in made.values()} == {3}
 

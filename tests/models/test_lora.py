@@ -187,6 +187,7 @@ def test_the_lora_model_that_a_lora_gives_to_comfyui_is_that_lora(model, lora):
     ("tensors", "said"),
     [
         ({}, "The trained LoRA is no LoRA: it holds nothing"),
+        ("moon-4.safetensors", "The trained LoRA is no LoRA: it is 'moon-4.safetensors'"),
         ({"a.lora_up.weight": 3}, "The trained LoRA is no LoRA: it holds what are no tensors"),
         ({"double_blocks.0.img_attn.proj.lora_A.weight": torch.zeros(4, 3072)}, "The trained LoRA .* diffusion"),
         ({"a.weight": torch.zeros(2)}, "The trained LoRA is a file of a kind that is not known here"),

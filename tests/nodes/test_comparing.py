@@ -129,6 +129,14 @@ def test_a_pattern_with_a_folder_looks_there_alone(model, models, lora, compared
     assert [each.label for each in compared] == ["x at 1", "y at 1"]
 
 
+def test_brackets_in_a_name_are_letters(model, models, lora, compared):
+    copies(models, lora, "moon [v2]-5.safetensors", "moon [v2]-10.safetensors", "moon v-5.safetensors")
+
+    run(model, more_loras="moon [v2]-10.safetensors\nmoon [v2]-*", strengths="1")
+
+    assert [each.label for each in compared] == ["moon [v2]-10 at 1", "moon [v2]-5 at 1"]
+
+
 def test_loras_of_the_same_name_are_told_apart_by_their_folders_and_suffixes(model, models, lora, compared):
     names = ["a/x.safetensors", "b/x.safetensors", "moon.sft", "moon.safetensors", "just trained.safetensors"]
     copies(models, lora, *(name for name in names if name != lora))

@@ -317,6 +317,9 @@ def test_a_lora_is_trained_on_a_model_with_another_one_on_it(model, footage, pla
 
     assert second[0].keys() == first[0].keys()
     assert any(not torch.equal(second[0][name], first[0][name]) for name in first[0])
+    for other in (model, load_lora(model, place / "output/loras" / first[3], 0.5)):
+        with pytest.raises(ValueError, match="holds other weights"):
+            train(other, footage, run="second", steps=3)
 
 
 def test_nothing_of_the_training_stays_in_memory(model, footage, monkeypatch):

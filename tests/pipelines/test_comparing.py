@@ -152,7 +152,7 @@ def test_what_cannot_be_compared_is_refused(names, strengths, said):
     [
         ({"images": torch.zeros(0, 64, 64, 3)}, "batch of images is empty"),
         ({"variants": []}, "no variant"),
-        ({"true_clips": torch.zeros(0, 64, 64, 3)}, "0 frames in all"),
+        ({"true_clips": torch.zeros(0, 64, 64, 3)}, "0 frames in all, for 1 picture\\."),
         ({"images": torch.zeros(2, 64, 64, 3), "true_clips": torch.zeros(5, 64, 64, 3)}, "5 frames .* 2 pictures"),
         ({"true_clips": torch.full((3, 64, 64, 3), torch.nan)}, "NaN"),
         ({"options": replace(OPTIONS, width=100)}, "width is 100"),

@@ -169,7 +169,7 @@ def test_a_description_that_somebody_spoilt_is_named(run):
 def test_a_description_whose_parts_are_something_else_is_named(run, text):
     (run.path / "run.yaml").write_text(text)
 
-    with pytest.raises(TrainingError, match=r"no longer tells the run's \w+\. Mend or remove it"):
+    with pytest.raises(TrainingError, match=r"no longer holds the run's \w+\. Mend or remove it"):
         run.describe("toy", {}, {})
 
 

@@ -135,8 +135,8 @@ def test_a_device_multiplies_matrices_at_some_speed():
     [
         (dict(width=40), "width is 40, but this model makes multiples of 16. Choose 32 or 48."),
         (dict(height=8), "Choose 16."),
-        (dict(frames=7), "5 of the clips .* shorter than the 7 frames .* clip_0, clip_1, clip_2 and 2 more"),
-        (dict(frames=4, frame_step=2), "shorter than the 7 frames that clips of 4 frames, each 2 apart, take"),
+        (dict(frames=7), "5 of the clips .* shorter than the 7 frames: clip_0, clip_1, clip_2 and 2 more"),
+        (dict(frames=4, frame_step=2), "shorter than the 7 frames that 4 frames, each 2 apart, take"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings, changes, told):

@@ -1,0 +1,312 @@
+"""All measures of one clip, with or without the true one.
+
+Axes: f frames, h height, w width, c channels, d CLIP channels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+
+from torch import Tensor
+
+from ..media.pictures import check_clip, not_a_number, to_bytes
+from . import motion, pixels, similarities
+from .alignment import Aligned, AlignmentOptions, align
+from .clip_encoders import ClipEncoder
+from .errors import EvaluationError
+from .metrics import GROUPS, METRICS
+from .perceptual import Perceptual
+
+STILL = 0.002  # of the shorter side: half a pixel of 256; a dynamic degree below it is none
+STILL_SHARE, ORDER_SHARE = 0.25, 0.5  # of the true clip's dynamic degree and progression, below which a clip fails
+LEAST_PROGRESSION = 0.25  # without a true clip
+LONGEST_REST = 0.25  # of the steps, for which a clip may stand still longer at a time than the true one
+STANDS_STILL, OUT_OF_ORDER = "stands still", "out of order"
+
+Values = tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measure of one clip."""
+
+    mean: float | None  # None where it cannot be told
+    per_frame: Values = ()  # None for frames that have none, as the first has none of the steps to a frame; () for all
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuringOptions:
+    groups: tuple[str, ...] = tuple(GROUPS)
+    loop: bool = False  # an orbit, whose last frame is a neighbour of the first
+    prompt: str = ""
+    alignment: AlignmentOptions = field(default_factory=AlignmentOptions)
+
+    def __post_init__(self) -> None:
+        unknown = [group for group in self.groups if group not in GROUPS]
+        if unknown or not self.groups:
+            raise EvaluationError(
+                f"{', '.join(unknown) or 'Nothing'} is no group of measures. Choose of {', '.join(GROUPS)}."
+            )
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What measures need beside the clips."""
+
+    encoder: ClipEncoder | None = None
+    perceptual: Perceptual | None = None
+    prompt: Tensor | None = None  # (d) of `MeasuringOptions.prompt`
+
+
+@dataclass(frozen=True)
+class ClipMeasures:
+    """What was measured of a clip, and what of it is worth a sentence."""
+
+    values: Mapping[str, Measured]
+    truth: Mapping[str, Measured]  # the measures of the true clip alone, over the frames that are compared
+    floor: Mapping[str, Measured]  # what a copy of the true first frame would have
+    notes: tuple[str, ...]
+    verdict: str  # "", STANDS_STILL or OUT_OF_ORDER: such a clip never wins
+    frames: tuple[int, ...]  # those that are measured, by their numbers in the clip
+    true_frames: tuple[int, ...]
+    gist: Tensor | None  # (d) the mean of CLIP's features, by which sets of clips are held against each other
+    true_gist: Tensor | None
+
+
+def checked(clip: Tensor, what: str = "The clip") -> Tensor:
+    """Give the colours (f h w 3) of a clip in 0..1, or say what it is instead."""
+    check_clip(clip)
+    clip = clip[..., :3].float()
+    for number, frame in enumerate(clip):
+        if not frame.isfinite().all():
+            if frame.isnan().any():
+                raise not_a_number(number)
+            raise EvaluationError(f"Frame {number} of {what.lower()} holds infinity, which is no colour.")
+    lowest, highest = clip.min().item(), clip.max().item()
+    if lowest < -0.1 or highest > 1.1:
+        raise EvaluationError(
+            f"{what} has values from {lowest:.3g} to {highest:.3g}, but 0 is black and 1 is white. Divide bytes by 255."
+        )
+    return clip.clamp(0, 1).expand(-1, -1, -1, 3)
+
+
+class Seen:
+    """A (f h w c) clip, and what is found in it, each but once."""
+
+    def __init__(self, clip: Tensor, encoder: ClipEncoder | None) -> None:
+        self.clip = clip
+        self._encoder = encoder
+
+    @cached_property
+    def small(self) -> Any:
+        return motion.shrunk(self.clip)
+
+    @cached_property
+    def flows(self) -> list[Any]:
+        return list(motion.flows(self.small))
+
+    @cached_property
+    def lab(self) -> Tensor:
+        return pixels.mean_lab(self.clip)
+
+    @cached_property
+    def features(self) -> Tensor:
+        """(f d)"""
+        assert self._encoder is not None
+        return self._encoder.frames(to_bytes(self.clip))
+
+    @property
+    def gist(self) -> Tensor | None:
+        """(d) where CLIP was asked."""
+        return self.features.mean(0) if "features" in self.__dict__ else None
+
+
+class Truth:
+    """A true (f h w c) clip, which is measured once for all clips that are held against the same frames of it."""
+
+    def __init__(self, clip: Tensor) -> None:
+        self.clip = checked(clip, "The truth")
+        self._seen: tuple[tuple[int, ...], Seen, dict[str, Measured]] | None = None
+
+    def measured(
+        self, frames: Sequence[int], tools: Tools, options: MeasuringOptions
+    ) -> tuple[Seen, dict[str, Measured]]:
+        """Some of its frames, by their numbers, and what can be told of them alone."""
+        key = tuple(frames)
+        if self._seen is None or self._seen[0] != key:
+            seen = Seen(self.clip[list(frames)], tools.encoder)
+            self._seen = key, seen, _alone(seen, tools, options)
+        return self._seen[1:]
+
+
+def measure(
+    clip: Tensor,
+    truth: Truth | None,
+    tools: Tools,
+    options: MeasuringOptions = MeasuringOptions(),
+    *,
+    rate: float | None = None,
+    true_rate: float | None = None,
+    series: Mapping[str, Sequence[float]] | None = None,
+) -> ClipMeasures:
+    """Measure a (f h w c) clip in 0..1, against the true one where there is one.
+
+    `series` are the user's own measures, with a value for each frame.
+    """
+    clip = checked(clip)
+    aligned = align(clip, truth.clip, options.alignment, rate=rate, true_rate=true_rate) if truth else None
+    frames = tuple(aligned.frames if aligned else range(len(clip)))
+    own = Seen(aligned.clip if aligned else clip, tools.encoder)
+    values = _alone(own, tools, options)
+    true: Seen | None = None
+    true_values: dict[str, Measured] = {}
+    floor: dict[str, Measured] = {}
+    if truth and aligned:
+        true, true_values = truth.measured(aligned.true_frames, tools, options)
+        values |= _against(own, true, tools, options)
+        floor = _floor(true, values)
+    values |= _series(series or {}, frames, len(clip))
+    order = [*METRICS, *(name for name in values if name not in METRICS)]
+    return ClipMeasures(
+        values={name: values[name] for name in order if name in values},
+        truth=true_values,
+        floor=floor,
+        notes=(*(aligned.notes if aligned else ()), *_notes(aligned, len(frames))),
+        verdict=_verdict(values, true_values),
+        frames=frames,
+        true_frames=tuple(aligned.true_frames) if aligned else (),
+        gist=own.gist,
+        true_gist=true.gist if true else None,
+    )
+
+
+def _alone(seen: Seen, tools: Tools, options: MeasuringOptions) -> dict[str, Measured]:
+    """What can be told of a clip by itself."""
+    clip = seen.clip
+    found: dict[str, Measured] = {}
+    # Whatever else is asked for: a clip that stands still, or is in no order, must be seen for what it is.
+    found["progression"] = Measured(_finite(pixels.progression(clip)))
+    if len(clip) > 1:
+        degrees = motion.dynamic_degree(seen.flows)
+        moves = [degree >= STILL for degree in degrees]
+        found["dynamic_degree"] = _of(degrees, before=1)
+        found["still_steps"] = Measured(1 - sum(moves) / len(moves))
+        if "motion" in options.groups:
+            errors = motion.warp_error(seen.small, seen.flows)
+            # A step in which nothing moves has no error, which is no merit.
+            moving = [error if moved else math.nan for error, moved in zip(errors, moves, strict=True)]
+            found["warp_error_own"] = _of(moving, before=1)
+    if "looks" in options.groups:
+        found["sharpness"] = _of(pixels.sharpness(clip))
+        found["colour_drift"] = _of(pixels.colour_drift(seen.lab))
+        if len(clip) > 1:
+            found["steadiness"] = _of(pixels.steadiness(clip), before=1)
+        if len(clip) > 2:
+            found["jitter"] = _of(pixels.jitter(clip), before=1, behind=1)
+            found["brightness_flicker"] = _of(pixels.brightness_flicker(clip), before=1, behind=1)
+    if "clip" in options.groups and tools.encoder is not None:
+        found |= _of_features(seen.features, tools.prompt, options.loop)
+    return found
+
+
+def _of_features(features: Tensor, prompt: Tensor | None, loop: bool) -> dict[str, Measured]:
+    found: dict[str, Measured] = {}
+    if prompt is not None:
+        found["clip_prompt"] = _of(similarities.to_prompt(features, prompt))
+    if len(features) > 1:
+        found["clip_next"] = _of(similarities.to_next(features), before=1)
+        found["clip_first"] = _of(similarities.to_first(features), before=1)
+    if loop and len(features) > 2:
+        found["clip_loop"] = _of(similarities.around_loop(features))
+        found["loop_seam"] = Measured(_finite(similarities.loop_seam(features)))
+    return found
+
+
+def _against(own: Seen, true: Seen, tools: Tools, options: MeasuringOptions) -> dict[str, Measured]:
+    """What can be told of a clip beside the true one."""
+    found = {}
+    if "truth" in options.groups:
+        found["psnr"] = _of(pixels.psnr(own.clip, true.clip))
+        if min(own.clip.shape[1:3]) >= pixels.SSIM_WINDOW:
+            found["ssim"] = _of(pixels.ssim(own.clip, true.clip))
+        found["colour_error"] = _of(pixels.colour_error(own.lab, true.lab))
+        if tools.perceptual is not None:
+            found["lpips"] = _of(tools.perceptual(own.clip, true.clip))
+    if "clip" in options.groups and tools.encoder is not None:
+        found["clip"] = _of(similarities.to_truth(own.features, true.features))
+    if "motion" in options.groups and len(own.clip) > 1:
+        found["warp_error"] = _of(motion.warp_error(own.small, true.flows), before=1)
+    return found
+
+
+def _floor(true: Seen, values: Mapping[str, Measured]) -> dict[str, Measured]:
+    """What a clip would have that only repeats the true first frame: a model has to be above it."""
+    found = {}
+    if "clip" in values:
+        found["clip"] = _of(true.features @ true.features[0])
+    if "psnr" in values:
+        found["psnr"] = _of(pixels.psnr(true.clip[:1].expand_as(true.clip), true.clip))
+    return found
+
+
+def _of(values: Tensor | Sequence[float], before: int = 0, behind: int = 0) -> Measured:
+    """The mean of those that are numbers; frames before and behind those that have a value have none."""
+    listed = [_finite(float(value)) for value in values]
+    numbers = [value for value in listed if value is not None]
+    mean = math.fsum(numbers) / len(numbers) if numbers else None
+    return Measured(mean, (*[None] * before, *listed, *[None] * behind))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _series(series: Mapping[str, Sequence[float]], frames: Sequence[int], count: int) -> dict[str, Measured]:
+    for name, values in series.items():
+        if name in METRICS:
+            raise EvaluationError(f"A series is called {name!r}, as a measure of ours is. Choose another name.")
+        if len(values) != count:
+            raise EvaluationError(
+                f"The series {name!r} has {len(values)} values and the clip {count} frames. Give each frame one."
+            )
+    return {name: _of([values[number] for number in frames]) for name, values in series.items()}
+
+
+def _notes(aligned: Aligned | None, count: int) -> list[str]:
+    notes = []
+    if count == 1:
+        notes.append("There is one frame, so nothing between frames is measured.")
+    if aligned is not None and min(aligned.clip.shape[1:3]) < pixels.SSIM_WINDOW:
+        notes.append(f"SSIM is left out: the picture is smaller than its windows of {pixels.SSIM_WINDOW} pixels.")
+    return notes
+
+
+def _verdict(values: Mapping[str, Measured], truth: Mapping[str, Measured]) -> str:
+    """Why a clip must not win, whatever its other numbers: without motion, and without order, most are easily had."""
+    degree, true_degree = (_mean(each, "dynamic_degree") for each in (values, truth))
+    if degree is not None:
+        least = STILL if true_degree is None else STILL_SHARE * true_degree if true_degree > STILL else 0.0
+        if degree < least or _longest_rest(values) > _longest_rest(truth) + LONGEST_REST:
+            return STANDS_STILL
+    order, true_order = (_mean(each, "progression") for each in (values, truth))
+    if order is not None and order < (LEAST_PROGRESSION if true_order is None else ORDER_SHARE * true_order):
+        return OUT_OF_ORDER
+    return ""
+
+
+def _longest_rest(values: Mapping[str, Measured]) -> float:
+    """The longest run of steps in which nothing moves, as a share of all."""
+    if "dynamic_degree" not in values:
+        return 0.0
+    steps = [degree for degree in values["dynamic_degree"].per_frame if degree is not None]
+    runs = [len(list(run)) for still, run in groupby(steps, key=lambda degree: degree < STILL) if still]
+    return max(runs, default=0) / len(steps)
+
+
+def _mean(values: Mapping[str, Measured], name: str) -> float | None:
+    return values[name].mean if name in values else None

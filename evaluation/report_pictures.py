@@ -1,0 +1,300 @@
+"""A report as pictures: curves over frames, models with intervals, a map of clips by measures, frames with scores.
+
+Drawn by matplotlib without its global state, so that nobody else's figures change, and readable at half their size.
+
+Axes: h height, w width, c channels (red, green, blue).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ..media.lettering import FAINT, INK, PAPER, fitting, write
+from ..media.pictures import Pixels
+from .colours import colour_of, dash_of
+from .errors import EvaluationError
+from .metrics import Metric, metric_of
+from .report import ClipReport, ModelReport, Report, told
+from .shown import spread
+
+WIDTH, DOTS = 1024, 100  # pixels, and pixels an inch
+LETTERS, SMALL_LETTERS = 17, 14  # points, at DOTS 1.4 pixels each: half of it can still be read in a node
+GREY, LIGHT = "#5c6470", "#d9dce0"
+MOST_CURVES, MOST_MODELS, MOST_ROWS, MOST_COLUMNS = 8, 8, 40, 8
+STRIP_FRAMES = 6
+MARKERS = "osD^vPX*"
+LONGEST_NAME = 28
+
+
+def curves_picture(report: Report, metric: str = "", clip: str = "") -> Pixels:
+    """A measure over the frames, "" being the main one: of one clip, or of the first eight."""
+    name = _known(report, metric)
+    chosen = [_clip(report, clip)] if clip else list(report.clips[:MOST_CURVES])
+    figure, axes = _figure(WIDTH, 560)
+    for number, each in enumerate(chosen):
+        if name in each.metrics and each.metrics[name].per_frame:
+            values = each.metrics[name].per_frame
+            _line(axes, each.frames, values, each.name, number if len(chosen) > 1 else 0)
+    first = chosen[0]
+    for what, references in (("truth", first.truth_metrics), ("only the first frame", first.floor)):
+        if name in references and references[name].per_frame:
+            known = [math.nan if value is None else value for value in references[name].per_frame]
+            axes.plot(first.frames, known, color=GREY, linewidth=2, linestyle=(0, (1, 2)), label=_safe(what))
+    if not axes.lines:
+        raise EvaluationError(f"{metric_of(name).title} has no values by frame. Choose another measure.")
+    _label(axes, metric_of(name), "frame")
+    _legend(axes)
+    return _drawn(figure)
+
+
+def models_picture(report: Report) -> Pixels:
+    """All models together: each deciding measure with the models' means and intervals."""
+    models = report.models[:MOST_MODELS]
+    names = [name for name in report.deciding if any(math.isfinite(model.metrics[name].value) for model in models)]
+    names = names or [report.main]
+    columns = min(2, len(names))
+    rows = math.ceil(len(names) / columns)
+    figure, _ = _figure(WIDTH, 90 + rows * (90 + 34 * len(models)), axes=False)
+    order = list(dict.fromkeys(clip.model for clip in report.clips))  # by which curves have their colours
+    colours = [order.index(model.name) for model in models]
+    for place, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        _intervals(axes, models, name, colours, with_names=place % columns == 0)
+    return _drawn(figure)
+
+
+def _intervals(
+    axes: Any, models: Sequence[ModelReport], name: str, colours: Sequence[int], *, with_names: bool
+) -> None:
+    metric = metric_of(name)
+    for row, model in enumerate(models):
+        mean = model.metrics[name]
+        if not math.isfinite(mean.value):
+            continue
+        colour = colour_of(colours[row])
+        if mean.low is not None and mean.high is not None:
+            axes.plot([mean.low, mean.high], [row, row], color=colour, linewidth=4, alpha=0.55, solid_capstyle="butt")
+        filled = colour if not model.failing else "white"  # hollow: some of its clips fail
+        axes.plot(
+            *([mean.value], [row]),
+            MARKERS[colours[row] % len(MARKERS)],
+            color=colour,
+            markerfacecolor=filled,
+            markersize=11,
+        )
+    axes.set_yticks(range(len(models)))
+    axes.set_yticklabels([_short(model.name) for model in models] if with_names else [""] * len(models))
+    for text in axes.get_yticklabels():
+        text.set_parse_math(False)
+    axes.set_ylim(len(models) - 0.4, -0.6)
+    axes.margins(x=0.12)
+    axes.locator_params(axis="x", nbins=4)
+    axes.set_title(_titled(metric), fontsize=LETTERS, color="black", loc="left")
+    _quiet(axes)
+    axes.grid(axis="y", visible=False)
+
+
+def heat_picture(report: Report) -> Pixels:
+    """Clips by measures: the better a number is among those of its column, the bluer its cell; the worst are orange."""
+    clips = list(report.clips[:MOST_ROWS])
+    wanted = [*report.deciding, "dynamic_degree", *report.names]
+    names = list(dict.fromkeys(name for name in wanted if name in report.names))[:MOST_COLUMNS]
+    left, right, row_height, top = 250, 150, 48, 180
+    width = max(WIDTH, left + 78 * len(names) + right)
+    figure, _ = _figure(width, top + row_height * len(clips) + 20, axes=False, tight=False)
+    height = top + row_height * len(clips) + 20
+    axes = figure.add_axes((left / width, 20 / height, 1 - (left + right) / width, row_height * len(clips) / height))
+    axes.imshow(_cells(clips, names), aspect="auto", interpolation="nearest")
+    for row, clip in enumerate(clips):
+        for column, name in enumerate(names):
+            text = told(clip.mean(name), metric_of(name)).split(" ")[0]
+            axes.text(column, row, text, ha="center", va="center", fontsize=SMALL_LETTERS, color="black")
+    axes.set_xticks(range(len(names)))
+    axes.set_xticklabels([_titled(metric_of(name)) for name in names], rotation=45, ha="left", fontsize=SMALL_LETTERS)
+    axes.xaxis.tick_top()
+    axes.set_yticks(range(len(clips)))
+    labels = [_short(clip.name) + (f" ({clip.verdict})" if clip.verdict else "") for clip in clips]
+    axes.set_yticklabels([_shortened(label, LONGEST_NAME) for label in labels], fontsize=SMALL_LETTERS)
+    for text in axes.get_yticklabels():
+        text.set_parse_math(False)
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    return _drawn(figure)
+
+
+GOOD, MIDDLE, BAD = (0.62, 0.79, 0.92), (0.97, 0.97, 0.96), (0.97, 0.76, 0.55)
+PLAIN = (0.93, 0.94, 0.95)
+
+
+def _cells(clips: Sequence[ClipReport], names: Sequence[str]) -> Any:
+    """(h w c) of a pixel a cell."""
+    cells = np.empty((len(clips), len(names), 3))
+    for column, name in enumerate(names):
+        better = metric_of(name).better
+        values = np.array([clip.mean(name) for clip in clips])
+        finite = values[np.isfinite(values)]
+        span = np.ptp(finite) if finite.size else 0.0
+        for row, value in enumerate(values):
+            if better == "neither" or not math.isfinite(value) or not span:
+                cells[row, column] = PLAIN
+                continue
+            share = (value - finite.min()) / span
+            good = share if better == "higher" else 1 - share
+            ends = (MIDDLE, GOOD) if good >= 0.5 else (MIDDLE, BAD)
+            cells[row, column] = np.array(ends[0]) + (np.array(ends[1]) - ends[0]) * abs(2 * good - 1)
+    return cells
+
+
+def strip_picture(report: Report, clip: str = "", metric: str = "") -> Pixels:
+    """Frames of a clip with their scores, above the true ones; the best framed blue and the worst orange."""
+    name, chosen = _known(report, metric), _clip(report, clip) if clip else report.clips[0]
+    about = metric_of(name)
+    values = chosen.metrics[name].per_frame if name in chosen.metrics else ()
+    known = [place for place in sorted(chosen.shown.jpegs) if place < len(values) and values[place] is not None]
+    if not known:
+        raise EvaluationError(f"{about.title} has no values by frame of {chosen.name}. Choose another measure.")
+    order = sorted(known, key=lambda place: values[place] or 0.0, reverse=about.better != "lower")
+    best, worst = order[0], order[-1]
+    places = [known[number] for number in spread(len(known), STRIP_FRAMES)]
+    for wanted in (best, worst):
+        if wanted not in places:  # it takes the place of the nearest that is neither
+            others = [place for place in places if place not in (best, worst)]
+            places.remove(min(others or places, key=lambda place: abs(place - wanted)))
+            places.append(wanted)
+    places.sort()
+    rows = [chosen.shown] + ([chosen.true_shown] if chosen.true_shown is not None else [])
+    tile_width = (WIDTH - 10) // min(len(places), STRIP_FRAMES) - 10
+    first = chosen.shown.picture(places[0])
+    tile_height = max(1, round(tile_width * first.height / first.width))
+    per_line = (WIDTH - 10) // (tile_width + 10)
+    lines = math.ceil(len(places) / per_line)
+    line_height = len(rows) * (tile_height + 4) + 64
+    picture = Image.new("RGB", (WIDTH, 50 + lines * line_height), PAPER)
+    draw = ImageDraw.Draw(picture)
+    title = f"{chosen.name}: {about.title}" + (", the true frames below" if len(rows) > 1 else "")
+    write(draw, (10, 10), fitting(draw, title, 24, WIDTH - 20), 24, INK)
+    for number, place in enumerate(places):
+        x, y = 10 + number % per_line * (tile_width + 10), 50 + number // per_line * line_height
+        if place in (best, worst):
+            draw.rectangle([x - 5, y - 5, x + tile_width + 4, y + line_height - 14], _frame_colour(place == best))
+        for row, shown in enumerate(rows):
+            tile = shown.picture(shown.nearest(place)).resize((tile_width, tile_height), Image.Resampling.LANCZOS)
+            picture.paste(tile, (x, y + row * (tile_height + 4)))
+        below = y + len(rows) * (tile_height + 4)
+        is_marked = place in (best, worst)
+        write(draw, (x + 2, below), told(values[place], about), 22, (255, 255, 255) if is_marked else INK)
+        what = " best" if place == best else " worst" if place == worst else ""
+        colour = (255, 255, 255) if is_marked else FAINT
+        write(draw, (x + 2, below + 25), f"{chosen.frames[place]}{what}", 18, colour)
+    return np.asarray(picture)
+
+
+def _frame_colour(is_best: bool) -> tuple[int, int, int]:
+    return (0, 114, 178) if is_best else (190, 80, 0)
+
+
+def _known(report: Report, metric: str) -> str:
+    if metric and metric not in report.names:
+        raise EvaluationError(f"{metric!r} was not measured. There are {', '.join(report.names)}.")
+    return metric or report.main
+
+
+def _clip(report: Report, name: str) -> ClipReport:
+    for clip in report.clips:
+        if clip.name == name:
+            return clip
+    raise EvaluationError(f"There is no clip {name!r} in the report. There are {len(report.clips)}; check the name.")
+
+
+# --- matplotlib -----------------------------------------------------------------------------------------------------
+
+
+def _figure(width: int, height: int, *, axes: bool = True, tight: bool = True) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((width / DOTS, height / DOTS), dpi=DOTS, facecolor="white", layout="constrained" if tight else None)
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot() if axes else None
+
+
+def _drawn(figure: Any) -> Pixels:
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+
+
+def _line(axes: Any, frames: Sequence[int], values: Sequence[float | None], name: str, number: int) -> None:
+    dashes = [float(length) for length in dash_of(number).split()]
+    axes.plot(
+        *(frames, [math.nan if value is None else value for value in values]),
+        color=colour_of(number),
+        linewidth=2.5,
+        linestyle=(0, [length / 2.5 for length in dashes]) if dashes else "-",
+        marker=MARKERS[number % len(MARKERS)] if len(frames) <= 40 else None,
+        markersize=6,
+        label=_short(name),
+    )
+
+
+def _label(axes: Any, metric: Metric, across: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_title(_titled(metric), fontsize=LETTERS, loc="left")
+    axes.set_xlabel(across, fontsize=LETTERS, color=GREY)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    _quiet(axes)
+
+
+def _quiet(axes: Any) -> None:
+    """Lines that are not data step back."""
+    axes.grid(color=LIGHT, linewidth=1)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=SMALL_LETTERS, labelcolor="#30353b", length=0)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(GREY)
+
+
+def _legend(axes: Any) -> None:
+    if len(axes.lines) < 2:
+        return
+    legend = axes.figure.legend(
+        handles=axes.lines, loc="outside lower center", ncols=2, frameon=False, fontsize=SMALL_LETTERS, handlelength=2.6
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _titled(metric: Metric) -> str:
+    """The arrow says which way is better."""
+    return f"{_short(metric.title)} {metric.arrow}".strip().replace("$", r"\$")
+
+
+def _short(name: str) -> str:
+    return _shortened(_safe(name), LONGEST_NAME)
+
+
+def _shortened(text: str, most: int) -> str:
+    """A name's end tells more of it than its beginning."""
+    return text if len(text) <= most else f"...{text[3 - most :]}"
+
+
+def _safe(text: str) -> str:
+    """Letters that the font does not have, and those that are none, become question marks."""
+    letters = "".join(letter if letter.isprintable() and ord(letter) in _letters() else "?" for letter in text)
+    # A label that begins with an underscore is none to matplotlib's legends.
+    return f" {letters}" if letters.startswith("_") else letters
+
+
+@lru_cache
+def _letters() -> frozenset[int]:
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    return frozenset(get_font(findfont(FontProperties())).get_charmap())
