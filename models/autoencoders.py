@@ -48,7 +48,7 @@ def decoding_clips(vae: AutoencoderKL, seed: int) -> AutoencoderKLTemporalDecode
     """A twin whose decoder has layers that mix over time. Until they are trained it decodes as the other does."""
     config = {name: vae.config[name] for name in ("block_out_channels", "layers_per_block", "latent_channels")}
     config |= {"down_block_types": vae.config["down_block_types"], "scaling_factor": SCALING}
-    twin = with_fresh_weights(lambda: temporal_vae(config), seed)
+    twin: Any = with_fresh_weights(lambda: temporal_vae(config), seed)
     parameters = dict(twin.named_parameters())
     with torch.no_grad():
         for name, parameter in parameters.items():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from .scenes import draw
 from .shapes import ShapesClip, ShapesOptions
 
 SIDE = 64
-ONE_PICTURE = {"seconds": 1.0, "frames_per_second": 1.0, "width": SIDE, "height": SIDE}
+ONE_PICTURE: dict[str, Any] = {"seconds": 1.0, "frames_per_second": 1.0, "width": SIDE, "height": SIDE}
 ONE_SHAPE = ShapesOptions(shapes=1, speed=0.0, **ONE_PICTURE)
 """A shape at a place: what one picture tells apart by shape, colour, place and ground."""
 

@@ -90,7 +90,9 @@ class AutoencoderMethod:
         self._clips = [clip for clip in footage.clips if clip.split == "train"]
         self._held_out = _spread(_pictures(footage, "validation"), settings.validation_pictures)
         self._mixes_time = any(is_temporal_layer(name) for name, _ in vae.named_parameters())
-        self._weights = {name: weight.requires_grad_() for name, weight in vae.named_parameters() if self._learns(name)}
+        self._weights = {name: weight for name, weight in vae.named_parameters() if self._learns(name)}
+        for weight in self._weights.values():
+            weight.requires_grad_()
 
     @property
     def items(self) -> int:

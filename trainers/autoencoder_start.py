@@ -49,7 +49,7 @@ def begin(vae: Any, pictures: Tensor) -> None:
     _fit_decoder(vae, pictures)
 
 
-def _look_at_single_places(convolution: nn.Conv2d) -> None:
+def _look_at_single_places(convolution: Any) -> None:
     """Make of what goes in as many mixtures, about as large, with little of what is around each place."""
     height, width = convolution.kernel_size
     middle = convolution.weight[:, :, height // 2, width // 2].clone()
@@ -59,7 +59,7 @@ def _look_at_single_places(convolution: nn.Conv2d) -> None:
     convolution.bias.zero_()
 
 
-def _add_to_each_channel(convolution: nn.Conv2d, taps: Tensor) -> None:
+def _add_to_each_channel(convolution: Any, taps: Tensor) -> None:
     """Make what a convolution does at random small beside these (3) taps, the same down and across."""
     channels = range(convolution.weight.shape[0])
     convolution.weight *= CHANCE
@@ -67,7 +67,7 @@ def _add_to_each_channel(convolution: nn.Conv2d, taps: Tensor) -> None:
     convolution.weight[channels, channels] += taps[:, None] * taps
 
 
-def _anchor(convolution: nn.Conv2d) -> None:
+def _anchor(convolution: Any) -> None:
     """Give channels that are normed together a large contrast of their own, which is what they are normed by."""
     together = len(convolution.bias) // NORM_GROUPS
     if together > 2:  # else no channel would be left for what there is to say

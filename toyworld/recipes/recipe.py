@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from ...clips.footage import Footage, read_footage, update_manifest
 from ...media.files import written_beside
 from ...models.builtin_models import BUILTIN
 from ...trainers.loop import TrainingStep
-from ...trainers.run_folder import RunFolder
+from ...trainers.run_folder import RunFolder, nobody_reads
+from ...trainers.states import Note
 from ..footage import RenderingOptions, render_footage
 
 WORK = "work"  # where footage and runs are kept, below the folder of results
@@ -67,7 +69,7 @@ class Workshop:
     session_minutes: float = 0.0  # until training pauses, to be continued by the same call; 0 for no limit
     share: float = 1.0  # of the recipe's training steps; less makes a worse model sooner
     on_progress: OnProgress = _nobody_watches
-    note: Callable[[str], None] = field(default=lambda note: None)
+    note: Note = nobody_reads
 
     def __post_init__(self) -> None:
         for name, value in (("session_minutes", self.session_minutes), ("share", self.share)):
@@ -107,8 +109,7 @@ class Workshop:
     def render(self, root: Path, *options: RenderingOptions) -> Footage:
         """Draw footage of one or more kinds into a folder, with its last clips of every twenty set aside."""
         for each in options:
-            title = f"Drawing {each.scene}"
-            render_footage(root, each, lambda done, total, title=title: self.show(title, done, total))
+            render_footage(root, each, partial(self.show, f"Drawing {each.scene}"))
         footage = read_footage(root)[0]
         clips = [
             replace(clip, split="validation" if number % VALIDATED_EVERY == VALIDATED_EVERY - 1 else "train")

@@ -23,7 +23,7 @@ from .recipe import Made, Recipe, Workshop
 SIDE = 64
 CLIPS = 250  # of each kind of footage
 MEASURED = 20  # held-out clips of each scene
-FRAMES = {"seconds": 1.0, "frames_per_second": 6.0, "width": SIDE, "height": SIDE}
+FRAMES: dict[str, Any] = {"seconds": 1.0, "frames_per_second": 6.0, "width": SIDE, "height": SIDE}
 KINDS: tuple[ClipOptions, ...] = (
     MoonsOptions(phases="wane", **FRAMES),
     MoonsOptions(phases="wax", speed=0.3, tilt_degrees=90, **FRAMES),
@@ -94,7 +94,8 @@ def make(workshop: Workshop) -> Made:
 def measured(out: Path) -> dict[str, float]:
     """How near held-out pictures come back, in decibels, and how even the brightness of still clips stays."""
     pictures, clips = load_autoencoder(out / "vae_image.safetensors"), load_autoencoder(out / "vae.safetensors")
-    numbers, latents = {}, []
+    numbers: dict[str, float] = {}
+    latents = []
     for scene, kind in {"moons": KINDS[2], "shapes": KINDS[6], "objects": KINDS[8]}.items():
         drawn = [draw(replace(kind, seed=FIRST_HELD_OUT + number)).images for number in range(MEASURED)]
         ratios: dict[str, list[torch.Tensor]] = {"each picture by itself": [], "as clips": []}
