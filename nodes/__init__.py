@@ -1,6 +1,9 @@
 """The nodes, and how ComfyUI gets them."""
 
 from ..host import ComfyExtension, io
+from .clip import LoadCLIP
+from .evaluation import CLIPSimilarity, CompareVideos, EvaluateVideo
+from .evaluation_report import EvaluationReport
 from .footage import FootageFromVideos, LoadFootage, SplitFootage
 from .footage_views import FootageReport, FootageToFrames, FramePairs
 from .frames import ExtractFrames
@@ -12,7 +15,7 @@ from .saving import SaveFrames, SaveGif
 from .sv3d import MakeCameraPath, SV3DOrbit
 from .svd import LoadSVD, SVDImageToVideo
 from .svd_chain import SVDChain
-from .toyworld import ToyWorldClip, ToyWorldVideos
+from .toyworld import MoonPhases, ToyWorldClip, ToyWorldVideos
 from .watermark import ReadWatermark, Watermark
 
 NODES: list[type[io.ComfyNode]] = [
@@ -38,6 +41,12 @@ NODES: list[type[io.ComfyNode]] = [
     PrepareObject,
     Watermark,
     ReadWatermark,
+    LoadCLIP,
+    CLIPSimilarity,
+    EvaluateVideo,
+    CompareVideos,
+    EvaluationReport,
+    MoonPhases,
 ]
 
 
