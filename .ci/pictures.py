@@ -69,7 +69,8 @@ def save_drawings() -> None:
     pictures = [toy_picture(1024, 576, seed) for seed in (3, 1, 2)]
     save(drawn([[(pictures[0], 6)]]), "image_to_video")
     save(drawn([[(picture, 5)] for picture in pictures]), "images_to_videos")
-    save(drawn([[(pictures[1], 5)]] * 2), "lora_before_and_after")
+    save(drawn([[(pictures[1], 5)]] * 3), "lora_before_and_after")
+    save(grid([toy_picture(1024, 576, seed) for seed in range(8, 14)], 3), "train_svd_lora")
     save(drawn([[(toy_picture(1024, 576, 7), 4), (None, 4), (None, 4)]]), "long_video")
     keys = [Keyframe(1, 0, 0), Keyframe(11, 45, 180), Keyframe(21, 0, 360)]
     sharp = toy_picture(512, 288, 3)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..media.files import REASONS
+from ..media.locks import lock
 from .footage import MANIFEST, WORKING, Clip, FootageError, clip_line, parse_clip, path_order, read_manifest
 
 LOCK = "lock"
@@ -174,17 +175,10 @@ def opened_ledger(root: Path) -> Iterator[Ledger]:
 def _only_one(working: Path) -> Iterator[None]:
     """Hold the folder's lock, which the system takes back from a process that is killed."""
     path = working / LOCK
-    with path.open("a") as lock:
+    with path.open("a") as file:
         try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):  # its last owner has just thrown it away
+            lock(file.fileno())
+            if not os.path.samestat(os.fstat(file.fileno()), path.stat()):  # its last owner has just thrown it away
                 raise BlockingIOError
         except OSError:
             raise FootageError(

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
+from ..media.lettering import FAINT, INK, PAPER, fitting, write
 from ..media.pictures import Pixels, read_picture
 from .footage import FootageError
-from .lettering import FAINT, INK, PAPER, fitting, write
 from .pairs import FramePairs, Pair
 
 WIDTH, MARGIN, GAP, ARROW = 1200, 40, 8, 40

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from ..media.errors import MediaError
+from ..media.lettering import FAINT, INK, LINE, PAPER, fitting, write
 from ..media.pictures import Pixels, read_picture
-from .lettering import FAINT, INK, LINE, PAPER, fitting, write
 from .motion import FEWEST_BUCKET, MOST_BUCKET, STILL
 from .report import Examined, Report, summary
 

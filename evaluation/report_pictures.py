@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..clips.lettering import FAINT, INK, PAPER, fitting, write
+from ..media.lettering import FAINT, INK, PAPER, fitting, write
 from ..media.pictures import Pixels
 from .colours import colour_of, dash_of
 from .errors import EvaluationError

@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +38,10 @@ def flag(group: argparse._ActionsContainer, name: str, **settings: Any) -> None:
         )
 
 
-def add_model_arguments(parser: argparse.ArgumentParser, versions: tuple[str, ...], example: str) -> None:
-    parser.add_argument("picture", type=Path, metavar="PICTURE", help="a picture, or a folder of them")
+def add_model_arguments(
+    parser: argparse.ArgumentParser, versions: tuple[str, ...], example: str, transparency: str = ""
+) -> None:
+    parser.add_argument("picture", type=Path, metavar="PICTURE", help=f"a picture, or a folder of them{transparency}")
     parser.add_argument(
         "--model",
         required=True,
@@ -61,6 +63,19 @@ def add_model_arguments(parser: argparse.ArgumentParser, versions: tuple[str, ..
     group.add_argument("--device", metavar="DEVICE", help="as cuda:1 or cpu (the GPU, where there is one)")
     group.add_argument("--vae", type=Path, metavar="FILE", help="take the VAE from this file instead")
     group.add_argument("--image-encoder", type=Path, metavar="FILE", help="take the image encoder from this file")
+    group.add_argument(
+        "--lora",
+        action="append",
+        metavar="FILE",
+        help="put on a LoRA, a file or the name of one in --models, in its folder loras; may be given again",
+    )
+    group.add_argument(
+        "--lora-strength",
+        action="append",
+        type=float,
+        metavar="X",
+        help="how much of it (1); of several, once for each in their order",
+    )
     group.add_argument(
         "--tiny-decoder",
         type=Path,
@@ -125,16 +140,17 @@ def numbers_in(texts: list[str] | None, option: str) -> list[float]:
         raise ValueError(f"{option} holds {wrong!r}, which is no number. Write numbers with commas between.") from None
 
 
-def load_model(arguments: argparse.Namespace) -> SVDModel:
-    """The model that the arguments name, on the device that they name or wherever there is room."""
+def load_model(arguments: argparse.Namespace, family: str) -> SVDModel:
+    """The model that the arguments name, of a family, on the device that they name or wherever there is room."""
     import torch
 
     from ..host import work
     from ..host.weights import managed, stationary
     from ..models.svd import FRAMES, load_svd, recognise
 
-    source = _find(arguments.model, arguments.models)
+    source, loras = _find(arguments.model, arguments.models), _loras(arguments)
     facts = recognise(source)
+    _refuse_other_family(Path(arguments.model).name, facts, family)
     _refuse_other_version(arguments.version, facts)
     _refuse_camera(arguments, facts)
     auto = arguments.dtype == AUTO
@@ -146,9 +162,34 @@ def load_model(arguments: argparse.Namespace) -> SVDModel:
         image_encoder=arguments.image_encoder,
         place=stationary if arguments.device else managed,
     )
+    model = _with_loras(model, loras)
     if arguments.version is None:
         return model
     return replace(model, version=arguments.version, frames=FRAMES[arguments.version])
+
+
+def _loras(arguments: argparse.Namespace) -> list[tuple[Path, float]]:
+    """The files of the LoRAs and their strengths."""
+    names, strengths = arguments.lora or [], arguments.lora_strength or []
+    if len(strengths) > len(names):
+        raise ValueError(
+            f"--lora-strength is given {_times(len(strengths))}, and --lora {_times(len(names))}. Give each LoRA one "
+            "strength at most."
+        )
+    wanted = strengths + [1.0] * (len(names) - len(strengths))
+    return [(_find_lora(name, arguments.models), strength) for name, strength in zip(names, wanted, strict=True)]
+
+
+def _times(count: int) -> str:
+    return {0: "not at all", 1: "once"}.get(count, f"{count} times")
+
+
+def _with_loras(model: SVDModel, loras: list[tuple[Path, float]]) -> SVDModel:
+    from ..models.lora import load_lora
+
+    for path, strength in loras:
+        model = load_lora(model, path, strength)
+    return model
 
 
 def load_decoder(arguments: argparse.Namespace, model: SVDModel) -> Weights[Any] | None:
@@ -164,7 +205,6 @@ def load_decoder(arguments: argparse.Namespace, model: SVDModel) -> Weights[Any]
 
 def _find(model: str, models: Path | None) -> Path | str:
     """A path that is there, or what a name stands for in the folder of models."""
-    from ..host import folders
     from ..models.released import how_to_get
     from ..nodes.choosing_models import find_checkpoint
 
@@ -172,12 +212,46 @@ def _find(model: str, models: Path | None) -> Path | str:
         return Path(model)
     if models is None and Path(model).parent != Path() and not model.startswith("builtin:"):
         raise ValueError(f"{model} does not exist. {how_to_get(Path(model).name)}")
-    before = folders.own_folders()
-    folders.set_folders(models=models)
-    try:
+    with _models_in(models):
         return find_checkpoint(model)
+
+
+def _find_lora(lora: str, models: Path | None) -> Path:
+    """A path that is there, or what a name stands for in the folder of LoRAs."""
+    from ..host import folders
+
+    if Path(lora).exists():
+        return Path(lora)
+    with _models_in(models):
+        return folders.resolve_model("loras", lora)
+
+
+@contextmanager
+def _models_in(folder: Path | None) -> Iterator[None]:
+    """In this block models are looked for there."""
+    from ..host import folders
+
+    before = folders.own_folders()
+    folders.set_folders(models=folder)
+    try:
+        yield
     finally:
         folders.set_folders(**before)
+
+
+def _refuse_other_family(name: str, facts: SVDFacts, family: str) -> None:
+    """`family` is the beginning of those that a command takes: svd or sv3d."""
+    if facts.family.startswith(family):
+        return
+    if family == "svd":
+        raise ValueError(
+            f"{name} is an {facts.family} model, which turns the camera around an object. Use it with `zoetrope sv3d`, "
+            "or give --model an SVD checkpoint, such as svd_xt.safetensors."
+        )
+    raise ValueError(
+        f"{name} is an SVD model, which has no camera. Use it with `zoetrope svd`, or give --model "
+        "sv3d_u.safetensors or sv3d_p.safetensors."
+    )
 
 
 def _refuse_other_version(version: str | None, facts: SVDFacts) -> None:

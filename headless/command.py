@@ -162,4 +162,4 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _shower(display: ProgressDisplay) -> Callable[[Any], None]:
-    return lambda progress: display.show(progress.title, progress.done, progress.total)
+    return lambda progress: display.show(progress.title, progress.done, progress.total, progress.text)

@@ -274,6 +274,7 @@ def models_found(folder: Path) -> Iterator[Finding]:
     if not folder.is_dir():
         advice = "Name the folder with --models DIR; ComfyUI's is called models too."
         yield Finding("Models", "your models", f"{folder} does not exist", "note", advice)
+        yield _no_video_model()
         return
     by_kind: dict[str, list[str]] = {}
     for path, size in _models_below(folder):
@@ -289,7 +290,7 @@ def models_found(folder: Path) -> Iterator[Finding]:
 def _video_models(folder: Path) -> Iterator[Finding]:
     """The checkpoints of SVD and SV3D among the models, and what is wrong with those that are only called so."""
     from ..models.errors import CheckpointError
-    from ..models.released import RELEASED, how_to_get
+    from ..models.released import RELEASED
     from ..models.svd import recognise
 
     found = False
@@ -305,7 +306,13 @@ def _video_models(folder: Path) -> Iterator[Finding]:
         told = f"{facts.version or facts.family}, {facts.frames} frames, {decoder}, {facts.dtype}".replace("torch.", "")
         yield Finding("Models", "SVD", f"{path.relative_to(folder).as_posix()}: {told}")
     if not found:
-        yield Finding("Models", "SVD", "no checkpoint of SVD or SV3D", "note", how_to_get("svd_xt.safetensors"))
+        yield _no_video_model()
+
+
+def _no_video_model() -> Finding:
+    from ..models.released import how_to_get
+
+    return Finding("Models", "SVD", "no checkpoint of SVD or SV3D", "note", how_to_get("svd_xt.safetensors"))
 
 
 def _checkpoints_in(folder: Path) -> list[Path]:

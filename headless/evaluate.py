@@ -21,9 +21,9 @@ examples:
   A generated clip against the true one:
     zoetrope evaluate made.mp4 --truth real.mp4 --out report
   Three models on the same scenes, the folders holding clips of the same names:
-    zoetrope evaluate base lora other --truth real --out report --prompt "the moon wanes"
+    zoetrope evaluate base lora other --truth real --out report --clip clip-vit-large-patch14 --prompt "the moon wanes"
   A check for CI, whose exit code is 2 where a mean falls short:
-    zoetrope evaluate made.mp4 --truth real.mp4 --fail-under clip=0.8 --fail-under warp_error=0.05
+    zoetrope evaluate made.mp4 --truth real.mp4 --fail-under ssim=0.8 --fail-under warp_error=0.05
 
 A clip is a video or a folder of frames. --out writes report.json, report.csv and report.html. A clip that stands still,
 or whose frames are in no order, is ranked last whatever its numbers. One that cannot be read is told, and the exit code
@@ -40,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", default="", help="what the clips should show")
     parser.add_argument(
         "--clip",
-        default="builtin",
+        default="none",
         metavar="MODEL",
-        help="CLIP: a folder, a file, builtin (the small one of the pack) or none (default: builtin)",
+        help="also measure with this CLIP: a folder, or a file (default: none)",
     )
     parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of CLIP")
     parser.add_argument("--lpips", type=Path, metavar="DIR", help="a folder with the weights of LPIPS")

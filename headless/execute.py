@@ -40,6 +40,7 @@ class Progress:
     done: int
     total: int
     preview: Image.Image | None = None
+    text: str = ""  # what the node last said of itself
 
 
 OnProgress = Callable[[Progress], None]
@@ -54,10 +55,15 @@ class _Reporter:
         self._title = title
         self._on_progress = on_progress
         self._last = (0, 1)
+        self._text = ""
 
     def __call__(self, done: int, total: int, preview: Image.Image | None) -> None:
         self._last = (done, total)
-        self._on_progress(Progress(self._id, self._title, done, total, preview))
+        self._on_progress(Progress(self._id, self._title, done, total, preview, self._text))
+
+    def tell(self, text: str) -> None:
+        self._text = text
+        self(*self._last, None)
 
     def finish(self) -> None:
         done, total = self._last
@@ -105,7 +111,7 @@ class Run:
         report = _Reporter(id, title_of(id, self._prompt, self._definitions), self._on_progress)
         report(0, 1, None)
         try:
-            with work.reporting_to(report), torch.inference_mode():
+            with work.reporting_to(report, report.tell), torch.inference_mode():
                 results = self._results(id, self._nodes[kind], self._definitions[kind])
         except WorkflowError:
             raise

@@ -5,12 +5,13 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TextIO
 
 BAR_CELLS = 24
 SECONDS_BETWEEN_DRAWINGS = 0.1
+LINES_BESIDE_NUMBERS = 2  # of a note; a longer one, such as a plan or a report, is printed as lines of its own
 
 
 def printable(text: str) -> str:
@@ -55,6 +56,7 @@ class _Task:
     tenths: int = 0
     done: bool = False
     note: str = ""
+    said: set[str] = field(default_factory=set)  # lines of its notes
 
 
 class ProgressDisplay:
@@ -86,17 +88,19 @@ class ProgressDisplay:
     def show(self, title: str, step: float, total: float, note: str = "") -> None:
         """Say that `title` has done `step` of `total` steps; a total of 1 means that there are no steps to count.
 
-        The note stands behind the numbers: a rate, or the time that is left.
+        The note stands behind the numbers: a rate, or the time that is left. Of a note of many lines, those that were
+        not there before are printed once, above the numbers.
         """
         title = printable(title)
         task = self._tasks.get(title)
         if task is None or step < task.step or (task.done and step < total):
-            task = self._tasks[title] = _Task(started=self._clock())
+            task = self._tasks[title] = _Task(started=self._clock(), said=task.said if task else set())
             starts = True
         else:
             starts = False
-        was_done, task.step, task.total, task.note = task.done, step, total, printable(note)
+        was_done, task.step, task.total = task.done, step, total
         task.done = total > 0 and step >= total
+        self._take_note(task, note)
         if self._on_terminal:
             self._show_on_terminal(title, task, was_done)
         else:
@@ -112,6 +116,19 @@ class ProgressDisplay:
         if self._bar_is_shown:
             self._write("\n")
             self._bar_is_shown = False
+
+    def _take_note(self, task: _Task, note: str) -> None:
+        lines = [line for line in map(printable, note.splitlines()) if line]
+        new = [line for line in lines if line not in task.said]
+        task.said.update(new)
+        if len(new) > LINES_BESIDE_NUMBERS:
+            for line in new:
+                self.say(line)
+            task.note = ""
+        elif len(lines) <= LINES_BESIDE_NUMBERS:
+            task.note = ", ".join(lines)
+        elif new:
+            task.note = ", ".join(new)
 
     def _show_on_terminal(self, title: str, task: _Task, was_done: bool) -> None:
         seconds = self._clock() - task.started

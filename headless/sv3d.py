@@ -83,7 +83,7 @@ def _add_camera_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Make the orbits; gives 0 where every picture has its orbit, else 2."""
     options, preparing = options_of(arguments), object_options(arguments)
-    model = load_model(arguments)
+    model = load_model(arguments, "sv3d")
     decoder = load_decoder(arguments, model)
     from ..pipelines.sv3d import orbit
 

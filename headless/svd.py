@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ examples:
     zoetrope svd picture.jpg --model svd_xt.safetensors --out output/clips
   Of every picture in a folder, at the size that the model was trained on, with little memory:
     zoetrope svd pictures --model svd_xt.safetensors --out output/clips --width 1024 --height 576 --decoding-t 2
+  With a LoRA that `zoetrope train svd` made, at four fifths of its strength:
+    zoetrope svd picture.jpg --model svd.safetensors --out output/clips --lora moon.safetensors --lora-strength 0.8
   Another motion, and the reference's invisible watermark:
     zoetrope svd picture.jpg --model svd_xt.safetensors --out output/clips --motion-bucket-id 180 --seed 7 --watermark
 
@@ -44,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Makes a clip that starts from a picture, with Stable Video Diffusion."
     parser.epilog = EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add_model_arguments(parser, VERSIONS, "svd_xt.safetensors")
+    add_model_arguments(parser, VERSIONS, "svd_xt.safetensors", "; what is transparent becomes white")
     add_sampling_arguments(parser, "14 for svd, 25 for svd_xt", "25 for svd, 30 for svd_xt", "0.02")
     group = parser.add_argument_group("motion and size")
     flag(group, "fps_id", type=int, metavar="N", help="the rate that the model is told, less one: 6 is 7 a second (6)")
@@ -57,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Make the clips; gives 0 where every picture has its clip, else 2."""
     options = options_of(arguments)
-    model = load_model(arguments)
+    _tell_of_motion(options.motion_bucket_id)
+    model = load_model(arguments, "svd")
     decoder = load_decoder(arguments, model)
     rate = arguments.frames_per_second or options.fps_id + 1
     from ..pipelines.sampling import side_multiple
@@ -86,8 +90,20 @@ def options_of(arguments: argparse.Namespace) -> SVDOptions:
     return SVDOptions(**sampling_settings(arguments), **own)
 
 
+def _tell_of_motion(bucket: float) -> None:
+    from ..clips.motion import FEWEST_BUCKET, MOST_BUCKET
+
+    if not FEWEST_BUCKET <= bucket <= MOST_BUCKET:
+        sys.stderr.write(
+            f"--motion-bucket-id is {bucket:g}, and SVD was trained on {FEWEST_BUCKET} to {MOST_BUCKET}: what becomes "
+            "of others is a matter of luck.\n"
+        )
+
+
 def _read(path: Path) -> Tensor:
-    """A picture (h w c) in 0..1; its transparency is left out, as by the reference."""
+    """A picture (h w 3) in 0..1, on white where it is transparent: below that many files are black."""
     from ..media.pictures import as_images, read_picture
 
-    return as_images(read_picture(path))[0]
+    picture = as_images(read_picture(path, keep_alpha=True))[0]
+    colours, alpha = picture[..., :3], picture[..., 3:]
+    return colours * alpha + (1 - alpha) if alpha.numel() else colours

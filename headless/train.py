@@ -24,12 +24,19 @@ run.yaml, in which paths start from its folder:
     run: runs/moons
     preset: motion
     steps: 2000
+    width: 512
+    height: 320
 
+  zoetrope footage split moons                     sets clips aside, on which the run is judged
   zoetrope train svd --config run.yaml --plan
   zoetrope train svd --config run.yaml --set rank=16 --set learning_rate=2e-4
   zoetrope train svd --config run.yaml --resume
   accelerate launch -m zoetrope train svd --config run.yaml
+  torchrun --nproc_per_node 2 -m zoetrope train svd --config run.yaml
 
+The last two train on several GPUs, each with samples of its own. Without GPUs only torchrun starts several processes.
+
+All settings, with what they mean: the page of the node Train SVD LoRA, web/docs/ZoetropeTrainSVDLoRA.md.
 Ctrl-C, or a file called `stop` in the run's folder, ends a run after the step that it is at; --resume goes on with it.
 """
 
@@ -76,7 +83,8 @@ def main(arguments: argparse.Namespace) -> int:
     settings = read_settings(trainer.settings, arguments.config, overrides)
     processes = launched_processes(work.device())
     settings = settings.on(processes.device)
-    plan = trainer.plan(settings, partial(_speed, processes.device, settings.precision), processes.device)
+    speed = partial(_speed, processes.device, settings.precision)
+    plan = trainer.plan(settings, speed, processes.device, processes=processes.count)
     if processes.is_first:
         sys.stdout.write(f"{plan.text()}\n")
         sys.stdout.flush()

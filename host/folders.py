@@ -22,6 +22,8 @@ if IN_COMFYUI:
 Media = Literal["image", "video", "audio"]
 SAFE_SUFFIXES = (".safetensors", ".sft")
 """Of model files that hold numbers and nothing that could run."""
+MADE_HERE = ("checkpoints", "clip", "vae", "diffusion_models", "loras")
+"""The kinds of models that are looked for below the output folder too, where what saves them puts them."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def temp_folder() -> Path:
 def models_folders(kind: str) -> list[Path]:
     """The folders where models of a kind, such as "checkpoints", are looked for, the first one first."""
     if not IN_COMFYUI:
-        return [_own.models / kind]
+        return [_own.models / kind, *([_own.output / kind] if kind in MADE_HERE else [])]
     if kind in folder_paths.folder_names_and_paths:
         return [Path(folder) for folder in folder_paths.get_folder_paths(kind)]
     return [Path(folder_paths.models_dir) / kind]
@@ -205,11 +207,14 @@ def annotated(path: Path) -> str:
     return inside if kind == "input" else f"{inside} [{kind}]"
 
 
-def output_place(name: str) -> Path:
-    """The file or folder in the output folder that a value names, whether it is there or not."""
-    path = _inside(output_folder(), os.path.normpath(name) if name.strip() else "", "the output folder")
-    if path == output_folder():
-        raise ValueError("No name is given. Choose a name for a folder inside the output folder.")
+def output_place(name: str, below: str = "") -> Path:
+    """The file or folder in the output folder, or below a folder in it, that a value names; there or not."""
+    root = output_folder() / below
+    where = f"the output folder's {below}" if below else "the output folder"
+    name = name.replace("\\", "/")  # as `resolve_model` reads it, so that what is written is found again
+    path = _inside(root, os.path.normpath(name) if name.strip() else "", where)
+    if path == root:
+        raise ValueError(f"No name is given. Choose a name for a folder inside {where}.")
     return path
 
 

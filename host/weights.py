@@ -2,6 +2,9 @@
 
 Inside ComfyUI the manager is ComfyUI's: it moves a model to the device when it is needed, and away from it when another
 one needs the room. Ours are moved whole, because layers that are not ComfyUI's own cannot run half here and half there.
+
+Nodes run in inference mode. A weight that is moved in it becomes a tensor of inference, through which no gradient ever
+passes again, so every move is made outside of it.
 """
 
 from __future__ import annotations
@@ -112,6 +115,7 @@ if IN_COMFYUI:
     class _WholePatcher(comfy.model_patcher.ModelPatcher):
         """Moves a model whole: its layers cannot fetch their own weights, as ComfyUI's can."""
 
+        @torch.inference_mode(False)
         def load(
             self,
             device_to: torch.device | None = None,
@@ -120,6 +124,10 @@ if IN_COMFYUI:
             full_load: bool = False,
         ) -> None:
             super().load(device_to, lowvram_model_memory, force_patch_weights, full_load=True)
+
+        @torch.inference_mode(False)
+        def unpatch_model(self, device_to: torch.device | None = None, unpatch_weights: bool = True) -> None:
+            super().unpatch_model(device_to, unpatch_weights)
 
         def partially_unload(
             self, device_to: torch.device, memory_to_free: float = 0, force_patch_weights: bool = False
@@ -145,14 +153,21 @@ _last_use: weakref.WeakKeyDictionary[_Managed[Any], int] = weakref.WeakKeyDictio
 """Outside ComfyUI: the weights that were brought to the device, and when they were last wanted there."""
 
 
+@torch.inference_mode(False)
 def _move_in(wanted: Sequence[_Managed[Any]], activation_bytes: int) -> None:
     device = work.device()
     if device.type == "cuda":
         arriving = sum(weights.bytes for weights in wanted if weights.device.type != device.type)
         _make_room(device, arriving + activation_bytes, wanted)
     for weights in wanted:
-        weights.module.to(device)
+        if not _is_on(device, weights):  # to look through all layers takes as long as some of them take to compute
+            weights.module.to(device)
         _last_use[weights] = next(_uses)
+
+
+def _is_on(device: torch.device, weights: Weights[Any]) -> bool:
+    here = weights.device
+    return here.type == device.type and device.index in (None, here.index)
 
 
 def _make_room(device: torch.device, bytes_needed: int, wanted: Sequence[_Managed[Any]]) -> None:

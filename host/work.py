@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,10 +18,13 @@ PREVIEW_PIXELS = 512
 
 Report = Callable[[int, int, Image.Image | None], None]
 """Told how much is done, of how much, with a picture of it or None; raises to cancel."""
+Tell = Callable[[str], None]
+"""Told in words what a node is at; raises to cancel."""
 
 if IN_COMFYUI:
     import comfy.model_management as memory  # type: ignore[import-not-found]
     import comfy.utils  # type: ignore[import-not-found]
+    from comfy_execution.utils import get_executing_context  # type: ignore[import-not-found]
 
     Cancelled: type[BaseException] = memory.InterruptProcessingException
 else:
@@ -44,17 +48,23 @@ def _report_to_nobody(done: int, total: int, preview: Image.Image | None) -> Non
     """For work that nobody watches."""
 
 
+def _tell_nobody(text: str) -> None:
+    """For words that nobody reads."""
+
+
 _report: ContextVar[Report] = ContextVar("zoetrope_report", default=_report_to_nobody)
+_tell: ContextVar[Tell] = ContextVar("zoetrope_tell", default=_tell_nobody)
 
 
 @contextmanager
-def reporting_to(report: Report) -> Iterator[None]:
-    """For the headless runner: progress made in this block is told to `report`."""
-    token = _report.set(report)
+def reporting_to(report: Report, tell: Tell = _tell_nobody) -> Iterator[None]:
+    """For the headless runner: progress made in this block is told to `report`, and in words to `tell`."""
+    tokens = _report.set(report), _tell.set(tell)
     try:
         yield
     finally:
-        _report.reset(token)
+        _report.reset(tokens[0])
+        _tell.reset(tokens[1])
 
 
 class Progress:
@@ -73,6 +83,25 @@ class Progress:
             _report.get()(done, self.total, preview)
         else:
             self._bar.update_absolute(done, self.total, preview and ("JPEG", preview, PREVIEW_PIXELS))
+
+
+def say(text: str) -> None:
+    """Show a text on the node that is at work, in place of the one before."""
+    if not IN_COMFYUI:
+        _tell.get()(text)
+        return
+    context = get_executing_context()
+    server = sys.modules.get("server")  # which ComfyUI has loaded where there is one
+    if context is not None and server is not None:
+        server.PromptServer.instance.send_progress_text(text, context.node_id)
+
+
+def is_cancelled() -> bool:
+    """Whether the user wants the work to end, for work that has something to put in order before it does.
+
+    It is to call `raise_if_cancelled` then. Outside ComfyUI a cancel is told by `Progress.update` alone.
+    """
+    return IN_COMFYUI and bool(memory.processing_interrupted())
 
 
 def raise_if_cancelled() -> None:
@@ -103,6 +132,14 @@ def free_memory(bytes_needed: int) -> None:
     """
     if IN_COMFYUI:
         memory.free_memory(bytes_needed, memory.get_torch_device())
+
+
+def give_back_memory() -> None:
+    """Let others have the memory of `device()` that torch only holds in reserve, after work that took much of it."""
+    if IN_COMFYUI:
+        memory.soft_empty_cache()
+    elif torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def available_bytes(device: torch.device) -> int:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ REASONS = {
 # Only these can come from nothing but writing; the others may also mean a source that cannot be read.
 ONLY_FROM_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
+
+DRAFT = ".zoetrope-"
+DRAFT_NAME = re.compile(rf"{re.escape(DRAFT)}[0-9a-f]{{16}}(\..*)?")
 
 Target = str | os.PathLike[str]
 
@@ -139,7 +143,18 @@ def _claimed_folder(draft: Path, path: Path) -> bool:
 
 def _draft_of(path: Path, suffix: str) -> Path:
     # The name begins with a dot, so that a viewer or a numbered-name counter does not take it for a finished file.
-    return path.with_name(f".zoetrope-{secrets.token_hex(8)}{suffix}")
+    return path.with_name(f"{DRAFT}{secrets.token_hex(8)}{suffix}")
+
+
+def remove_drafts(folder: Path) -> None:
+    """Clear away what killed processes were writing in a folder; for who knows that nobody else writes there now."""
+    for path in folder.glob(f"{DRAFT}*"):
+        if DRAFT_NAME.fullmatch(path.name):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()
 
 
 def refuse_taken(path: Path) -> None:

@@ -261,7 +261,7 @@ def _existing(path: Path) -> str:
 
 def _video_stream(container: InputContainer, name: str) -> VideoStream:
     if container.format.name.endswith("_pipe") or container.format.name == "image2":
-        raise MediaError(f"{name} is a picture, not a video. Load it with Load Image.")
+        raise MediaError(f"{name} is a picture, not a video. Choose a video, or load it as a picture.")
     for stream in container.streams.video:
         if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:
             stream.thread_type = "AUTO"

@@ -1,4 +1,4 @@
-"""Clips into animated WebP files."""
+"""Clips into animated WebP files, and out of them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageSequence
 
 from .errors import MediaError
 from .files import written_beside
@@ -68,6 +69,25 @@ def write_webp(
             method=options.method,
         )
     return path
+
+
+def read_webp(path: str | Path) -> tuple[list[Pixels], float]:
+    """The frames (h w 3) of an animated WebP, and how many of them a second has; 1 where it is but one picture."""
+    path = Path(path)
+    try:
+        with Image.open(path, formats=["WEBP"]) as image:
+            read = [
+                (np.asarray(frame.convert("RGB")), frame.info.get("duration", 0))
+                for frame in ImageSequence.Iterator(image)
+            ]
+    except (OSError, ValueError, SyntaxError) as error:  # what Pillow says of files that it cannot make sense of
+        raise MediaError(f"{path} cannot be read as WebP: {error}. Make it again, or remove it.") from error
+    shortest = min(milliseconds for _, milliseconds in read)
+    if not shortest:
+        return [pixels for pixels, _ in read], 1.0
+    # Frames that are equal to the one before are not in the file; that one lasts longer instead.
+    frames = [pixels for pixels, milliseconds in read for _ in range(round(milliseconds / shortest))]
+    return frames, 1000 * len(frames) / sum(milliseconds for _, milliseconds in read)
 
 
 def _webp_exif(metadata: Mapping[str, Any]) -> Image.Exif:

@@ -96,7 +96,7 @@ def _path_of(source: str | Path) -> Path:
         return BUILTIN
     path = Path(source)
     if not path.exists():
-        raise CheckpointError(f"{path} does not exist. Check the name, or choose builtin.")
+        raise CheckpointError(f"{path} does not exist. Check the name.")
     return path
 
 

@@ -22,8 +22,8 @@ from .svd_parts import Part, image_encoder_part, text_encoder_part
 Activation = Literal["auto", "gelu", "quick_gelu"]
 ACTIVATIONS = ("auto", "gelu", "quick_gelu")
 WANTED = (
-    "Choose all of CLIP, such as the folder of openai/clip-vit-base-patch32, an image encoder alone, such as "
-    "clip_vision_h.safetensors, or builtin."
+    "Choose all of CLIP, such as the folder of openai/clip-vit-base-patch32, or an image encoder alone, such as "
+    "clip_vision_h.safetensors."
 )
 HEAD_CHANNELS, HEAD_CHANNELS_BY_WIDTH = 64, {1280: 80, 1408: 88, 1664: 104}
 """Of the image encoders: ViT-B and ViT-L, then ViT-H, ViT-g and ViT-bigG."""

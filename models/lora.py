@@ -11,6 +11,7 @@ attention among frames 10 MB in float16.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,17 @@ from torch import Tensor, nn
 
 from ..host.weights import Weights, extended
 from .errors import CheckpointError
-from .lora_files import Lora, Matrices, describe_lora, fitted, pair_of, read_lora, save_lora, trained_lora
+from .lora_files import (
+    Lora,
+    Matrices,
+    describe_lora,
+    fitted,
+    lora_of_tensors,
+    pair_of,
+    read_lora,
+    save_lora,
+    trained_lora,
+)
 from .lora_layers import PRESETS, LoraLayer, LoraLayers, add_lora, lora_targets, with_layers
 from .lora_names import LayerNames
 from .svd import SVDModel
@@ -31,10 +42,13 @@ __all__ = [
     "LoraLayers",
     "Matrices",
     "add_lora",
+    "check_strength",
     "describe_lora",
     "load_lora",
+    "lora_of_tensors",
     "lora_targets",
     "merge_lora",
+    "read_lora",
     "save_lora",
     "trained_lora",
 ]
@@ -48,11 +62,11 @@ def load_lora(model: SVDModel, source: str | Path | Lora, strength: float = 1.0)
     The LoRA comes from a file, from a folder that peft wrote, or from memory, to be put on at several strengths without
     reading it again. Strength 0 is the model itself, and below 0 it does the opposite.
     """
-    if not -MOST_STRENGTH <= strength <= MOST_STRENGTH:  # which also refuses what is no number
-        raise CheckpointError(
-            f"The LoRA's strength is {strength:g}. Choose a number from {-MOST_STRENGTH:g} to {MOST_STRENGTH:g}; 1 is "
-            "as it was trained."
-        )
+    if not isinstance(model, SVDModel):
+        raise CheckpointError(f"A LoRA is put on a model, such as load_svd gives, and this is {model!r}.")
+    if not isinstance(source, str | os.PathLike | Lora):
+        raise CheckpointError(f"A LoRA is loaded from the path of a file or a folder, and this is {source!r}.")
+    check_strength(strength)
     unet: Any = model.unet.module
     names = LayerNames(unet)
     lora = fitted(source, unet, names) if isinstance(source, Lora) else read_lora(source, unet)
@@ -61,6 +75,15 @@ def load_lora(model: SVDModel, source: str | Path | Lora, strength: float = 1.0)
     layers = _layers(unet, {names.ours[original]: matrices for original, matrices in lora.layers.items()}, strength)
     pairs = nn.ModuleList([layer.pair for layer in layers.values()])
     return replace(model, unet=extended(model.unet, with_layers(unet, layers), pairs))
+
+
+def check_strength(strength: float) -> None:
+    """Refuse a strength at which no LoRA can be put on."""
+    if not -MOST_STRENGTH <= strength <= MOST_STRENGTH:  # which also refuses what is no number
+        raise CheckpointError(
+            f"The LoRA's strength is {strength:g}. Choose a number from {-MOST_STRENGTH:g} to {MOST_STRENGTH:g}; 1 is "
+            "as it was trained."
+        )
 
 
 @torch.inference_mode(False)  # as in loading the model: what is made in it could never be trained on

@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from .checkpoints import Checkpoint, ToWrite, listed, open_checkpoint, write_checkpoint
+from .checkpoints import Stored, ToWrite, listed, open_checkpoint, write_checkpoint
 from .errors import CheckpointError
 from .lora_layers import LoraLayer, LoraLayers, LoraPair
 from .lora_names import LayerNames, other_kind, parse_key, purpose_of, stored_layer
@@ -165,8 +166,51 @@ def read_lora(source: str | Path, unet: nn.Module) -> Lora:
 
     All of it must fit: a LoRA that is half applied makes clips that are nobody's.
     """
-    path = _file_of(Path(source))
-    checkpoint = open_checkpoint(path)
+    return _lora_of(open_checkpoint(_file_of(Path(source))), unet)
+
+
+def lora_of_tensors(tensors: Mapping[str, Tensor], unet: nn.Module, name: str = "The LoRA") -> Lora:
+    """Read a LoRA for a UNet from tensors as a file would hold them, such as ComfyUI's LORA_MODEL."""
+    if not isinstance(tensors, Mapping):  # ComfyUI lets what is of any type be connected to anything
+        raise CheckpointError(f"{name} is no LoRA: it is {str(tensors)[:80]!r}. {WANTED}")
+    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise CheckpointError(
+            f"{name} is no LoRA: it holds {'what are no tensors' if tensors else 'nothing'}. {WANTED}"
+        )
+    return _lora_of(_InMemory(name, tensors), unet)
+
+
+class _Holding(Protocol):
+    """Tensors by their keys, in a file or in memory."""
+
+    @property
+    def path(self) -> Path | None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def metadata(self) -> Mapping[str, str]: ...
+    @property
+    def tensors(self) -> Mapping[str, Stored] | Mapping[str, Tensor]: ...
+    def reading(self) -> AbstractContextManager[Any]: ...
+
+
+@dataclass(frozen=True)
+class _InMemory:
+    """Tensors that are in no file."""
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    path: Path | None = None
+
+    def reading(self) -> AbstractContextManager[_InMemory]:
+        return nullcontext(self)
+
+    def read(self, key: str) -> Tensor:
+        return self.tensors[key].detach()
+
+
+def _lora_of(checkpoint: _Holding, unet: nn.Module) -> Lora:
     keys_of, others = _keys_of_layers(checkpoint)
     _refuse_other_kinds(checkpoint, keys_of, others)
     names, alphas = LayerNames(unet), _Alphas(checkpoint)
@@ -223,7 +267,7 @@ def _file_of(path: Path) -> Path:
     return found
 
 
-def _keys_of_layers(checkpoint: Checkpoint) -> tuple[dict[str, dict[str, str]], list[str]]:
+def _keys_of_layers(checkpoint: _Holding) -> tuple[dict[str, dict[str, str]], list[str]]:
     """By layer as it is written and tensor on it: the keys; and the keys that are none of a LoRA."""
     keys_of: dict[str, dict[str, str]] = {}
     others = []
@@ -239,7 +283,7 @@ def _keys_of_layers(checkpoint: Checkpoint) -> tuple[dict[str, dict[str, str]], 
     return keys_of, others
 
 
-def _refuse_other_kinds(checkpoint: Checkpoint, keys_of: Mapping[str, Any], others: list[str]) -> None:
+def _refuse_other_kinds(checkpoint: _Holding, keys_of: Mapping[str, Any], others: list[str]) -> None:
     kind = other_kind(others)
     if kind is not None:
         raise CheckpointError(
@@ -256,7 +300,7 @@ def _refuse_other_kinds(checkpoint: Checkpoint, keys_of: Mapping[str, Any], othe
 
 
 def _original_names(
-    checkpoint: Checkpoint, keys_of: Mapping[str, Mapping[str, str]], names: LayerNames
+    checkpoint: _Holding, keys_of: Mapping[str, Mapping[str, str]], names: LayerNames
 ) -> dict[str, str]:
     """The original names of the layers, by how they are written."""
     found = {layer: names.find(layer) for layer in keys_of}
@@ -282,7 +326,7 @@ def _original_names(
     return known
 
 
-def _inputs_of(checkpoint: Checkpoint, keys_of: Mapping[str, Mapping[str, str]]) -> dict[str, int | None]:
+def _inputs_of(checkpoint: _Holding, keys_of: Mapping[str, Mapping[str, str]]) -> dict[str, int | None]:
     """How many channels each layer takes in."""
     shapes = {layer: checkpoint.tensors[keys["down"]].shape for layer, keys in keys_of.items() if "down" in keys}
     return {layer: shape[1] if len(shape := shapes.get(layer, ())) > 1 else None for layer in keys_of}
@@ -341,7 +385,7 @@ def _with_middle(file: str, key: str, middle: Tensor, down: Tensor) -> Tensor:
 class _Alphas:
     """Where peft and diffusers keep alpha: in a configuration beside the tensors. Without one it is the rank."""
 
-    def __init__(self, checkpoint: Checkpoint):
+    def __init__(self, checkpoint: _Holding):
         self._config = dict(_configuration(checkpoint))
 
     def of(self, layer: str, rank: int) -> float:
@@ -360,10 +404,9 @@ class _Alphas:
         return default
 
 
-def _configuration(checkpoint: Checkpoint) -> Iterator[tuple[str, Any]]:
-    beside = checkpoint.path.with_name(PEFT_CONFIG)
+def _configuration(checkpoint: _Holding) -> Iterator[tuple[str, Any]]:
     text, prefix = checkpoint.metadata.get(DIFFUSERS_CONFIG), "unet."
-    if text is None and checkpoint.name == NAMES_IN_FOLDER[0] and beside.is_file():
+    if text is None and (beside := _config_beside(checkpoint.path)) is not None:
         text, prefix = beside.read_text(encoding="utf-8"), ""
     try:
         config = json.loads(text or "{}")
@@ -372,6 +415,13 @@ def _configuration(checkpoint: Checkpoint) -> Iterator[tuple[str, Any]]:
         raise CheckpointError(
             f"The configuration of {checkpoint.name} cannot be read, so alpha is not known: {error}. Download it again."
         ) from error
+
+
+def _config_beside(path: Path | None) -> Path | None:
+    if path is None or path.name != NAMES_IN_FOLDER[0]:
+        return None
+    beside = path.with_name(PEFT_CONFIG)
+    return beside if beside.is_file() else None
 
 
 def pair_of(matrices: Matrices, weight: Tensor) -> LoraPair:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import weakref
 from collections.abc import Callable, Mapping
@@ -81,6 +82,13 @@ def recognise(source: str | Path) -> SVDFacts:
     stored = found.unet.checkpoint.tensors[found.unet.origins["conv_in.weight"].key]
     decoder = _decoder(found.vae) if found.vae else None
     return SVDFacts(family, version, decoder, frames, stored.dtype, found.unet.parameters)
+
+
+def facts_of(model: SVDModel) -> SVDFacts:
+    """What is known of a model that is loaded, as `recognise` tells it of a file."""
+    weights = list(model.unet.module.parameters())
+    count = sum(parameter.numel() for parameter in weights)
+    return SVDFacts(model.family, model.version, model.decoder, model.frames, model.dtype, count)
 
 
 def empty_network(source: str | Path) -> tuple[Any, int]:
@@ -183,6 +191,10 @@ def _path_of(source: str | Path) -> Path:
 
 
 def _existing(source: str | Path) -> Path:
+    if not isinstance(source, str | os.PathLike):
+        raise CheckpointError(
+            f"A model is loaded from the path of a file or a folder, or from builtin:NAME, and this is {source!r}."
+        )
     path = Path(source)
     if not path.exists():
         raise CheckpointError(f"{path} does not exist. {how_to_get(path.name)}")

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from .checkpoints import ToWrite, listed, write_checkpoint
 from .errors import CheckpointError
@@ -55,6 +56,8 @@ def save_svd(
 def tensors_of(model: SVDModel, dtype: torch.dtype, *, for_comfyui: bool = True) -> dict[str, ToWrite]:
     """The tensors of the file that a model is written as, by their keys."""
     unet, vae, image_encoder = merge_lora(model).unet.module, model.vae.module, model.image_encoder.module
+    for module in (unet, vae, image_encoder):
+        _check_nothing_was_added(module)
     key = partial(_key, EMBEDDER[model.family])
     depths = UNetDepths(
         tuple(unet.config["layers_per_block"]),
@@ -70,6 +73,17 @@ def tensors_of(model: SVDModel, dtype: torch.dtype, *, for_comfyui: bool = True)
 
 def _key(embedder: int, part: PartName, name: str) -> str:
     return key_of(part, name, embedder)
+
+
+def _check_nothing_was_added(module: nn.Module) -> None:
+    """Refuse layers of other libraries, such as peft's, whose weights would get names that nobody reads again."""
+    ours = {"torch", "diffusers", "transformers", __name__.partition(".")[0]}
+    for name, layer in module.named_modules():
+        if type(layer).__module__.partition(".")[0] not in ours or is_parametrized(layer):
+            raise CheckpointError(
+                f"Another program has put a layer of its own, {type(layer).__name__}, in the place of the model's "
+                f"{name}, and a checkpoint has no name for its weights. Merge or remove what was added before saving."
+            )
 
 
 def _metadata(model: SVDModel) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from ..host import ComfyExtension, io
 from .clip import LoadCLIP
+from .comparing import CompareBeforeAndAfter
 from .evaluation import CLIPSimilarity, CompareVideos, EvaluateVideo
 from .evaluation_report import EvaluationReport
 from .footage import FootageFromVideos, LoadFootage, SplitFootage
@@ -16,6 +17,7 @@ from .sv3d import MakeCameraPath, SV3DOrbit
 from .svd import LoadSVD, SVDImageToVideo
 from .svd_chain import SVDChain
 from .toyworld import MoonPhases, ToyWorldClip, ToyWorldVideos
+from .training import TrainingReport, TrainSVDLoRA
 from .watermark import ReadWatermark, Watermark
 
 NODES: list[type[io.ComfyNode]] = [
@@ -39,6 +41,9 @@ NODES: list[type[io.ComfyNode]] = [
     SV3DOrbit,
     MakeCameraPath,
     PrepareObject,
+    TrainSVDLoRA,
+    TrainingReport,
+    CompareBeforeAndAfter,
     Watermark,
     ReadWatermark,
     LoadCLIP,

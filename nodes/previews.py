@@ -22,11 +22,11 @@ SLOWEST = 0.1
 LOOKS = WebpOptions(quality=75, method=2)
 
 
-def animated(images: Tensor, frames_per_second: float) -> ui.SavedImages:
+def animated(images: Tensor, frames_per_second: float, longest_side: int = LONGEST_SIDE) -> ui.SavedImages:
     """Show (f h w c) images as an animated WebP in the temp folder, that takes the time that the clip takes."""
     numbers, rate = _shown(len(images), frames_per_second)
     path, shown = _new_file(".webp")
-    write_webp(path, _small(images, numbers), rate, LOOKS)
+    write_webp(path, _small(images, numbers, longest_side), rate, LOOKS)
     return ui.SavedImages([shown], is_animated=len(numbers) > 1)
 
 
@@ -45,7 +45,7 @@ def playing(images: Tensor, frames_per_second: float) -> ui.PreviewVideo:
     """
     numbers, rate = _shown(len(images), frames_per_second)
     path, shown = _new_file(".mp4")
-    write_video(path, _small(images, numbers), rate)
+    write_video(path, _small(images, numbers, LONGEST_SIDE), rate)
     return ui.PreviewVideo([shown])
 
 
@@ -67,9 +67,9 @@ def spread(frames: int, count: int) -> list[int]:
     return [(2 * at + 1) * frames // (2 * count) for at in range(count)]
 
 
-def _small(images: Tensor, numbers: list[int]) -> Iterator[Pixels]:
+def _small(images: Tensor, numbers: list[int], longest_side: int = LONGEST_SIDE) -> Iterator[Pixels]:
     _, height, width, _ = images.shape
-    scale = min(1, LONGEST_SIDE / max(height, width))
+    scale = min(1, longest_side / max(height, width))
     options = ResizeOptions(width=max(1, round(width * scale)), height=max(1, round(height * scale)), filter="bilinear")
     for number in numbers:
         small, _ = resize(images[number : number + 1], options)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..host import io, work
 from ..host.weights import managed
 from ..models.svd import SVDModel, load_svd, recognise
-from ..pipelines.svd import LONG, SVDOptions, image_to_video
+from ..pipelines.svd import LONG, MOST_MOTION, SVDOptions, image_to_video
 from .choosing_models import OF_THE_CHECKPOINT, changed, checkpoint_names, find_checkpoint, find_part, part_names
 from .forming import clips_of
 from .sampling_inputs import (
@@ -204,7 +204,7 @@ def clip_inputs(default: SVDOptions) -> list[Any]:
             "motion_bucket_id",
             default=int(default.motion_bucket_id),
             min=0,
-            max=1023,
+            max=MOST_MOTION,
             tooltip="How much shall move, 1 to 255: low is stiller, high is wilder, though not evenly, and "
             "the seed matters as much. svd_xt_1_1 was trained on 127 alone.",
         ),

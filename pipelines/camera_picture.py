@@ -10,7 +10,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..clips.lettering import FAINT, INK, LINE, PAPER, font
+from ..media.lettering import FAINT, INK, LINE, PAPER, font
 from ..media.pictures import Pixels
 from .camera import CameraPath
 

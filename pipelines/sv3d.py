@@ -147,11 +147,15 @@ def camera_angles(options: SV3DOptions) -> tuple[list[float], list[float]]:
     for name, angles in (("elevations_deg", elevations), ("azimuths_deg", around)):
         if len(angles) != frames:
             raise ValueError(
-                f"{name} has {len(angles)} angles, but the clip has {frames} frames. Give one for each frame, or "
-                "change the number of frames."
+                f"{name} has {_counted(len(angles), 'angle')}, but the clip has {_counted(frames, 'frame')}. Give one "
+                "for each frame, or change the number of frames."
             )
     polars = [math.radians(90 - elevation) for elevation in elevations]
     return polars, [math.radians((azimuth - around[-1]) % 360) for azimuth in around]
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _checked_object(image: Tensor, multiple: int) -> Tensor:
@@ -160,6 +164,6 @@ def _checked_object(image: Tensor, multiple: int) -> Tensor:
     if height != width or height % multiple:
         raise ValueError(
             f"The picture is {width}x{height}, but SV3D needs a square one, {NATIVE_SIDE}x{NATIVE_SIDE} as it was "
-            f"trained with, or another multiple of {multiple}. Prepare Object makes it from any picture."
+            f"trained with, or another multiple of {multiple}. Prepare the object first: that makes one of any picture."
         )
     return colours

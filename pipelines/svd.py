@@ -35,6 +35,7 @@ class Numbers(NamedTuple):
 SHORT, LONG = Numbers(25, 1.0, 2.5), Numbers(30, 1.5, 3.0)
 VERSIONS = {"svd": SHORT, "svd_xt": LONG, "svd_xt_1_1": LONG}
 LONG_FRAMES = 25
+MOST_MOTION = 1023  # as in ComfyUI's own node
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,11 @@ class SVDOptions(SamplingOptions):
         super().__post_init__()
         self._make_whole("width", "height")
         self._check_numbers("fps_id", "motion_bucket_id")
+        if not 0 <= self.motion_bucket_id <= MOST_MOTION:
+            raise ValueError(
+                f"motion_bucket_id is {self.motion_bucket_id}. It goes from 0 to {MOST_MOTION}, and SVD was trained "
+                "on 1 to 255."
+            )
         for name in ("width", "height"):
             if (side := getattr(self, name)) < 0:
                 raise ValueError(f"{name} is {side}. Choose a size in pixels, or 0 for the picture's own.")

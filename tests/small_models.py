@@ -21,8 +21,17 @@ SIDE = 64
 SMALL: dict[str, dict[str, Any]] = {
     "ZoetropeToyWorldClip": {"width": SIDE, "height": SIDE},
     # Of a size at which x264 makes the same of the same frames each time.
-    "ZoetropeToyWorldVideos": {"width": 256, "height": 160},
+    "ZoetropeToyWorldVideos": {"width": 256, "height": 160, "count": 4, "seconds": 0.5},
     "ZoetropeSVDImageToVideo": {"frames": 3, "steps": 2, "width": SIDE, "height": SIDE},
+    "ZoetropeCompareBeforeAndAfter": {"frames": 3, "steps": 2, "width": SIDE, "height": SIDE},
+    "ZoetropeTrainSVDLoRA": {
+        "steps": 2,
+        "frames": 3,
+        "width": SIDE,
+        "height": SIDE,
+        "sample_steps": 2,
+        "validation_clips": 1,
+    },
     "ZoetropeSVDChain": {"frames": 3, "steps": 2, "width": SIDE, "height": SIDE, "overlap": 1},
     "ZoetropeSV3DOrbit": {"frames": 3, "steps": 2},
     "ZoetropeCameraPath": {"frames": 3, "path.keys": "1: 0, 0; 3: 20, 360"},

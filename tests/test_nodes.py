@@ -1,6 +1,7 @@
 """What every node owes to its users: words everywhere, a page, a place in a workflow, and to stay as it is."""
 
 import dataclasses
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from zoetrope.pipelines.sv3d import SV3DOptions
 from zoetrope.pipelines.svd import LONG, SVDOptions
 from zoetrope.toyworld.shapes import ShapesOptions
 from zoetrope.toyworld.videos import VideosOptions
+from zoetrope.trainers.svd import SVDTraining
 
 ROOT = Path(__file__).parents[1]
 FOOTAGE_RULES = [EveryNth(), AtRate(), Spread(), MostDifferent(), OnePerScene(), FrameRange(), SecondsRange()]
@@ -48,6 +50,9 @@ OPTIONS = {  # whose defaults a node's widgets must show
     "ZoetropeLoadPictures": [],
     "ZoetropeLoadSVD": [],
     "ZoetropeSVDImageToVideo": SVD_OPTIONS,
+    "ZoetropeCompareBeforeAndAfter": SVD_OPTIONS,
+    "ZoetropeTrainSVDLoRA": [SVDTraining(model=Path(), footage=Path(), run="my_lora")],  # the node takes a name
+    "ZoetropeTrainingReport": [],
     "ZoetropeSVDChain": [ChainOptions(), *SVD_OPTIONS],
     "ZoetropeSV3DOrbit": [SV3DOptions()],
     "ZoetropeCameraPath": [],
@@ -190,6 +195,15 @@ def test_a_workflow_shows_the_node_at_work(node):
 
     assert any(name == placed["type"] for graph in graphs.values() for placed in graph["nodes"])
     assert any(name == placed["class_type"] for prompt in prompts.values() for placed in prompt.values())
+
+
+@every_node
+def test_a_node_that_validates_takes_every_dynamic_combo_that_it_has(node):
+    """ComfyUI hands them to `validate_inputs` whether they are named there or not."""
+    dynamic = {name.split(".")[0] for name, io_type, _ in inputs_of(info_of(node)["input"]) if "DYNAMIC" in io_type}
+
+    if "validate_inputs" in vars(node):
+        assert dynamic <= inspect.signature(node.validate_inputs).parameters.keys()
 
 
 def test_what_saved_workflows_rely_on_stays_as_it_is(golden):

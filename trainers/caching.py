@@ -16,11 +16,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ..media.files import written_beside
-from .errors import clear_writing_errors
 from .states import Note
 
 CONFIRMED_BY = "zoetrope_hash"  # in an entry's metadata
@@ -62,8 +61,8 @@ class TensorCache:
                 return tensors
             self._note(f"{path} is damaged, so it is made again.")
         made = {name: tensor.detach().contiguous().cpu() for name, tensor in make().items()}
-        with clear_writing_errors(path), written_beside(path) as draft:
-            save_file(made, draft, metadata={CONFIRMED_BY: hash_of_tensors(made)})
+        with written_beside(path) as draft:  # as bytes: save_file has drafts of its own, which a kill would leave there
+            draft.write_bytes(save(made, metadata={CONFIRMED_BY: hash_of_tensors(made)}))
         return made
 
     def fill(self, entries: Iterable[tuple[CacheKey, Callable[[], Tensors]]]) -> Iterator[CacheKey]:

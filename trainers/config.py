@@ -29,8 +29,12 @@ def read_settings(cls: type[Settings], file: Path | None, overrides: Iterable[st
     values |= _converted(cls, _parsed(overrides), "--set", Path())
     missing = [each.name for each in fields(cls) if each.name not in values and _has_no_default(each)]  # type: ignore[arg-type]
     if missing:
-        where = _told_in(file) if file else "the settings"
-        raise TrainingError(f"{where} says nothing about {', '.join(missing)}, which has no default. Add it.")
+        names = ", ".join(missing)
+        if file is None:
+            raise TrainingError(
+                f"Nothing says {names}. Give a file of settings with --config, or --set {missing[0]}=..."
+            )
+        raise TrainingError(f"{file} says nothing about {names}. Add a line for each; there is no default.")
     return cls(**values)
 
 

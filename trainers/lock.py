@@ -5,15 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..media.locks import lock
 from .errors import TrainingError, clear_writing_errors
 
 TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
-LOCKED_BYTE = 2**30  # far behind the text: Windows lets nobody read what is locked
 
 
 @contextmanager
@@ -27,27 +26,14 @@ def only_one_in(folder: Path) -> Iterator[None]:
         file = path.open("a+", encoding="utf-8")
     with file:
         try:
-            _lock(file.fileno())
+            lock(file.fileno())
         except OSError as error:
             if error.errno in TAKEN:
                 raise TrainingError(_who_is_there(folder, path)) from None
-        file.seek(0)
-        file.truncate()
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        with suppress(OSError):  # a full disk is told of by who has more to write
+            file.truncate(0)
+            os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield
-
-
-def _lock(descriptor: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _who_is_there(folder: Path, path: Path) -> str:

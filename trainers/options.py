@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from .errors import TrainingError
 from .learning_rates import Schedule
@@ -43,6 +43,10 @@ class TrainingOptions:
     session_minutes: float = 0.0  # the same in minutes
 
     def __post_init__(self) -> None:
+        for name, wanted in get_type_hints(type(self)).items():
+            if get_origin(wanted) is Literal:
+                choices = get_args(wanted)
+                self._check(name, getattr(self, name) in choices, f"It is one of {', '.join(choices)}.")
         for name in ("steps", "batch", "accumulation", "save_every", "keep_states"):
             self._check(name, getattr(self, name) >= 1, "It is at least 1.")
         for name in ("seed", "warm_up_steps", "validate_every", "session_steps", "session_minutes"):

@@ -1,4 +1,4 @@
-"""The processes that train together: this one alone, or those that `accelerate launch` has started.
+"""The processes that train together: this one alone, or those that `accelerate launch` or torchrun has started.
 
 Gradients are averaged here, once a step, rather than by a wrapper around the model: a method may call its modules as it
 likes, and no call can go past the wrapper, after which each process would train for itself unnoticed.
@@ -15,6 +15,11 @@ import torch
 import torch.distributed as together
 from torch import Tensor
 
+from .errors import TrainingError
+
+# Where the programs that start several processes say how many: torchrun and accelerate, and those of MPI.
+COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+LAUNCH = "torchrun --nproc_per_node N -m zoetrope train ..."
 PATIENCE = timedelta(hours=12)  # for the first process, which validates and saves while the others wait
 BYTES_AT_ONCE = 64 * 2**20
 
@@ -68,13 +73,34 @@ class Processes:
 
 
 def launched_processes(device: torch.device) -> Processes:
-    """Find the others where `accelerate launch` has started several; else this process is alone on that device."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    """Find the others where `accelerate launch` or torchrun has started several; else this process is alone."""
+    counts = [int(os.environ[name]) for name in COUNTS if name in os.environ]
+    if not counts:
+        _check_not_forsaken()
+    if max(counts, default=1) < 2:
         return Processes(device)
     from accelerate import PartialState
 
     state = PartialState(cpu=device.type == "cpu", timeout=PATIENCE)
+    if state.num_processes < 2:
+        raise TrainingError(
+            f"{max(counts)} processes were started, but accelerate finds no way from one to the other on the device "
+            f"{device.type}. Start them with `{LAUNCH}`, or only one."
+        )
     return Processes(state.device, state.process_index, state.num_processes)
+
+
+def _check_not_forsaken() -> None:
+    """Refuse to train as one where several were asked for.
+
+    Without several GPUs, and so for `--cpu`, `accelerate launch --num_processes N` starts a single process, and leaves
+    the others to MPI. All that tells of it is that it names a place at which they should have met.
+    """
+    if "ACCELERATE_USE_CPU" in os.environ and "MASTER_ADDR" in os.environ:
+        raise TrainingError(
+            "accelerate was asked for several processes and has started one: where there are not several GPUs it "
+            f"leaves the others to MPI. Start them with `{LAUNCH}`, or set --num_processes to 1."
+        )
 
 
 def _in_portions(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:

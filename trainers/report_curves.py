@@ -38,7 +38,7 @@ def averaged(curve: Curve) -> Curve:
 
 def drawn(curves: Sequence[Curve]) -> str:
     """Some curves over the same steps, as an SVG element."""
-    shown = [Curve(curve.name, _thinned(curve.points)) for curve in curves]
+    shown = [Curve(curve.name, thinned(curve.points)) for curve in curves]
     steps = [step for curve in shown for step, _ in curve.points]
     values = [value for curve in shown for _, value in curve.points]
     across, up = _Axis(min(steps), max(steps), LEFT, WIDTH - RIGHT), _axis_up(values)
@@ -87,13 +87,13 @@ def _label(x: float, y: float, anchor: str, text: str) -> str:
     return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Of every stretch of a long curve the lowest and the highest point, so that no peak is lost."""
     stretch = math.ceil(2 * len(points) / MOST_POINTS)
     if stretch <= 2:
         return list(points)
-    thinned = []
+    kept = []
     for first in range(0, len(points), stretch):
         some = sorted(points[first : first + stretch], key=lambda point: point[1])
-        thinned += sorted({some[0], some[-1]})
-    return thinned
+        kept += sorted({some[0], some[-1]})
+    return kept

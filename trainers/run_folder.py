@@ -28,7 +28,7 @@ from typing import Any, BinaryIO
 
 from torch import Tensor
 
-from ..media.files import written_beside
+from ..media.files import remove_drafts, written_beside
 from ..media.pictures import to_bytes
 from ..media.webp import write_webp
 from .errors import TrainingError, clear_writing_errors
@@ -43,6 +43,11 @@ def nobody_reads(note: str) -> None:
     """For callers that show no notes; the run folder keeps them."""
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a run was ever begun in a folder."""
+    return any((folder / name).is_file() for name in ("run.yaml", "metrics.jsonl", "lock"))
+
+
 class RunFolder:
     """A run on disk. Only the first process of a run writes to it."""
 
@@ -51,6 +56,7 @@ class RunFolder:
         self.note = note
         self.metrics_file = path / "metrics.jsonl"
         self._metrics: BinaryIO | None = None
+        self._newest: State | None = None  # as far as it was looked for since something was saved
         self._closing = ExitStack()
 
     @property
@@ -63,20 +69,14 @@ class RunFolder:
 
     def describe(self, method: str, settings: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
         """Write run.yaml, and note what is other than when the run began or was last continued."""
+        self.refuse_another_method(method)
         before, now = self.description(), _now()
-        if before.get("method", method) != method:
-            raise TrainingError(
-                f"{self.path} is a run of {before['method']}, not of {method}. Choose another run folder."
-            )
-        changes = [
-            {"at": now, "what": name, "before": old, "now": new}
-            for part, values in (("settings", settings), ("hashes", hashes))
-            for name, old, new in _differences(before.get(part, values), values)
-        ]
-        for change in changes:
-            self.note(
-                f"{change['what']} was {change['before']} and is {change['now']} now; the run goes on with the new one."
-            )
+        changes = []
+        for part, values in (("settings", settings), ("hashes", hashes)):
+            for name, old, new in _differences(before.get(part, values), values):
+                changes.append({"at": now, "what": name, "before": old, "now": new})
+                told = "has changed" if part == "hashes" else f"was {old} and is {new} now"
+                self.note(f"{name} {told}; the run goes on with the new one.")
         self._write_yaml(
             {
                 "method": method,
@@ -88,6 +88,11 @@ class RunFolder:
             }
         )
 
+    def refuse_another_method(self, method: str) -> None:
+        before = self.description().get("method", method)
+        if before != method:
+            raise TrainingError(f"{self.path} is a run of {before}, not of {method}. Choose another run folder.")
+
     def description(self) -> dict[str, Any]:
         """What run.yaml says; nothing where there is none yet."""
         import yaml
@@ -98,10 +103,12 @@ class RunFolder:
         try:
             read = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise TrainingError(
-                f"{path} is no longer YAML ({error}). Mend or remove it; the run needs it not."
-            ) from error
-        return read if isinstance(read, dict) else {}
+            raise TrainingError(f"{path} is no longer YAML ({error}). Mend or remove it; it is not needed.") from error
+        described = read if isinstance(read, dict) else {}
+        for part, kind in (("settings", dict), ("hashes", dict), ("changes", list)):
+            if not isinstance(described.get(part, kind()), kind):
+                raise TrainingError(f"{path} no longer holds the run's {part}. Mend or remove it; it is not needed.")
+        return described
 
     def log(self, **entry: Any) -> None:
         """Add a line to metrics.jsonl, in one write; what is no number becomes null."""
@@ -113,11 +120,13 @@ class RunFolder:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """The lines of metrics.jsonl, without the one that a killed process tore."""
+        """The lines of metrics.jsonl, without what tells of no step, such as a line that a killed process tore."""
         if self.metrics_file.is_file():
             for line in self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines():
                 with suppress(ValueError):
-                    yield dict(json.loads(line))
+                    entry = json.loads(line)
+                    if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+                        yield entry
 
     def is_validated(self, step: int) -> bool:
         return any(entry["step"] == step and "validation" in entry for entry in self.entries())
@@ -139,13 +148,16 @@ class RunFolder:
         """Save a state, and only then let older ones go."""
         if self._metrics is not None:  # a state must not be on the disk before the lines that tell how it came about
             flush_to_disk(self.metrics_file)
+        self._newest = None
         step = progress["step"]
         path = write_state(self.path, step, tensors, progress)
         prune_states(self.path, step, keep, milestones)
         return path
 
     def newest_state(self) -> State | None:
-        return newest_state(self.path, self.note)
+        if self._newest is None:  # its hashes take time, and what is damaged is said once
+            self._newest = newest_state(self.path, self.note)
+        return self._newest
 
     def write_sample(self, step: int, name: str, frames: Tensor, frames_per_second: float) -> Path:
         """Keep an (f h w c) clip in 0..1 that was made at a step."""
@@ -198,6 +210,8 @@ def opened_run(path: str | Path, note: Note = nobody_reads) -> Iterator[RunFolde
         folder.mkdir(parents=True, exist_ok=True)
     with only_one_in(folder):
         remove_unfinished(folder)
+        for written in (folder, *folder.glob("cache/*"), *folder.glob("samples/*"), folder / "exports"):
+            remove_drafts(written)
         (folder / "stop").unlink(missing_ok=True)  # it was meant for an earlier session
         run = RunFolder(folder, note)
         try:

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .errors import clear_writing_errors
+from .errors import TrainingError, clear_writing_errors
 
 MANIFEST, PROGRESS = "manifest.json", "progress.json"
 NAME = re.compile(r"state-(0|[1-9]\d*)")
@@ -73,13 +73,29 @@ def write_state(
 
 
 def newest_state(folder: Path, note: Note) -> State | None:
-    """The newest state that is sound; says which newer ones are not."""
-    for step, path in sorted(_states_in(folder).items(), reverse=True):
+    """The newest state that is sound; says which newer ones are not.
+
+    Where all are damaged it is an error: a run of days must not begin anew, and remove what may be mended, by itself.
+    """
+    damaged: list[str] = []
+    for _, path in sorted(_states_in(folder).items(), reverse=True):
         fault = _fault_of(path)
         if fault is None:
+            for each in damaged:
+                note(f"{each}, so {path.name} is taken.")
             return State(path, json.loads((path / PROGRESS).read_text(encoding="utf-8")))
-        note(f"{path} is damaged ({fault}), so the state before step {step} is taken.")
+        damaged.append(f"{path} is damaged ({fault})")
+    if damaged:
+        raise TrainingError(
+            f"No saved state of the run is sound: {'; '.join(damaged)}. Put a copy of one back, or choose another run "
+            "folder; where the states are removed, the run begins anew."
+        )
     return None
+
+
+def newest_step(folder: Path) -> int | None:
+    """The step of the newest state, without a look at whether it is sound; None where there is none."""
+    return max(_states_in(folder), default=None) if folder.is_dir() else None
 
 
 def prune_states(folder: Path, newest: int, keep: int, milestones: Collection[int]) -> None:

@@ -71,24 +71,25 @@ def span(frames: int, step: int) -> int:
     return (frames - 1) * step + 1
 
 
-def choose_clips(settings: SVDTraining, frames: int) -> ChosenClips:
-    """Read which clips there are, and refuse what could not be trained on."""
-    footage, notes = read_footage(settings.footage)
+def choose_clips(settings: SVDTraining, frames: int, footage: Footage | None = None) -> ChosenClips:
+    """Read which clips there are, unless they are given, and refuse what could not be trained on."""
+    footage, notes = (footage, []) if footage else read_footage(settings.footage)
     trained, held_out = footage.select("train").clips, footage.select("validation").clips
     if not held_out:
         raise TrainingError(
             f"{settings.footage} has no clip set aside for validation among its {len(footage.clips)}, so nothing would "
-            f"tell whether the model learns. Set some aside: zoetrope footage split {settings.footage}"
+            "tell whether the model learns. Set some aside with the node Split Footage, or: zoetrope footage split "
+            f"{settings.footage}"
         )
     if not trained:
         raise TrainingError(f"{settings.footage} has no clip to train on: none is in the split train.")
     needed = span(frames, settings.frame_step)
     short = [clip.name for clip in (*trained, *held_out) if len(clip.frames) < needed]
     if short:
-        every = f", each {settings.frame_step} apart," if settings.frame_step > 1 else ""
+        apart = f" that {frames} frames, each {settings.frame_step} apart, take" if settings.frame_step > 1 else ""
         raise TrainingError(
-            f"{len(short)} of the clips in {settings.footage} are shorter than the {needed} frames that clips of "
-            f"{frames} frames{every} take: {some_of(short)}. Leave them out of the footage, or set frames to less."
+            f"{len(short)} of the clips in {settings.footage} are shorter than the {needed} frames{apart}: "
+            f"{some_of(short)}. Leave them out of the footage, or set frames to less."
         )
     return ChosenClips(footage, trained, held_out, tuple(notes))
 

@@ -84,6 +84,9 @@ class SVDMethod:
         return len(self._clips)
 
     def trained(self) -> Mapping[str, nn.Parameter]:
+        # The loop asks for them before it makes their averages, or reads the optimizer's memory of them, where they are
+        # then; and to encode the footage may have put them away.
+        self.model.unet.ready()
         return self._trained.weights
 
     @property
@@ -128,7 +131,7 @@ class SVDMethod:
         )
 
     def export(self, folder: Path, step: int) -> Path:
-        path = folder / f"{self._settings.run.resolve().name}-{step}.safetensors"
+        path = exported_at(folder, self._settings.run, step)
         settings = {name: getattr(self._settings, name) for name in TOLD}
         metadata = describe_lora(
             base=self._facts.base,
@@ -195,6 +198,11 @@ class SVDMethod:
     def _tried(self, trial: Trial) -> float:
         batch = self._joined([self._told(trial.clip, 0, trial.chance, trial.level, AUGMENTATION, BOTH)])
         return self._losses(batch).item()
+
+
+def exported_at(folder: Path, run: Path, step: int) -> Path:
+    """The file of a run's result as it was at a step."""
+    return folder / f"{run.resolve().name}-{step}.safetensors"
 
 
 # Of the settings, what tells how a file came about and nothing of whose computer it was.

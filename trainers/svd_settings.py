@@ -9,10 +9,20 @@ from typing import Literal
 
 import torch
 
+from .errors import TrainingError
 from .options import Precision, TrainingOptions
 from .svd_trained import Preset
 
 MOST_BUCKET = 255
+
+
+def check_settings(settings: object) -> None:
+    """Refuse what is something else, for who uses the library."""
+    if not isinstance(settings, SVDTraining):
+        raise TrainingError(f"A run is described by settings of the class SVDTraining, and this is {settings!r}.")
+
+
+HALF: dict[torch.dtype, Precision] = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +59,22 @@ class SVDTraining(TrainingOptions):
     samples: int = 2  # clips that are made at each validation, at most
     sample_steps: int = 0
 
-    def on(self, device: torch.device) -> SVDTraining:
-        """The same settings with the precision that suits a device, unless one is asked for."""
+    def on(self, device: torch.device, weights: torch.dtype = torch.float32) -> SVDTraining:
+        """The same settings with the precision that suits a device, unless one is asked for.
+
+        `weights` is the precision of a model that is loaded already: what is half computes in half.
+        """
+        own = HALF.get(weights, "fp32")
+        is_gpu = device.type == "cuda"
+        # On a processor torch mixes half precision with float32 alone.
+        if own != "fp32" and (self.precision == "fp32" or (self.precision not in ("auto", own) and not is_gpu)):
+            raise TrainingError(
+                f"precision is {self.precision}, but the model is loaded in {own}. Choose auto, or load it in fp32."
+            )
         if self.precision != "auto":
             return self
-        if device.type != "cuda":
-            return replace(self, precision="fp32")
+        if not is_gpu:
+            return replace(self, precision=own)
         # float16 has too small a range for what some layers make, so it is for cards that know nothing better.
         return replace(self, precision="bf16" if torch.cuda.is_bf16_supported() else "fp16")
 
@@ -75,3 +95,5 @@ class SVDTraining(TrainingOptions):
         self._check("dropout", 0 <= self.dropout <= 1 / 3, "It goes from 0 to 1/3; 0.1 is usual.")
         levels = self.validation_levels
         self._check("validation_levels", bool(levels) and min(levels) > 0, "They are one or more, and above 0.")
+        if self.caption != self.caption.encode(errors="ignore").decode():
+            raise TrainingError(f"caption is {self.caption!a}, with half a character that no file can hold. Mend it.")

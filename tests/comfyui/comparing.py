@@ -22,23 +22,37 @@ ENCODER_NOISE = 2.0
 
 
 def assert_equal_results(
-    comfyui: ComfyServer, there: Ran, here: RunResult, folder: Path, encoder_noise: float = ENCODER_NOISE
+    comfyui: ComfyServer,
+    there: Ran,
+    here: RunResult,
+    folder: Path,
+    encoder_noise: float = ENCODER_NOISE,
+    picture_noise: float = 0,
 ) -> None:
     """Both runs show the same, and the files that they show have the same pixels, sound, times and tags.
 
     `folder` has what the run here wrote, "output" and "temp" in it. Names in the temp folder are made up each time.
     `encoder_noise` is how far frames of saved videos may be off; previews are of sizes that we do not choose.
+    `picture_noise` is how far pictures may be.
     """
     assert there.errors == []
     assert set(here.outputs) == set(there.outputs)
     for id, shown in here.outputs.items():
         assert set(shown) == set(there.outputs[id]), id
         for key, items in shown.items():
-            _assert_equal_items(comfyui, there.outputs[id][key], items, folder, f"node {id}, {key}", encoder_noise)
+            _assert_equal_items(
+                comfyui, there.outputs[id][key], items, folder, f"node {id}, {key}", encoder_noise, picture_noise
+            )
 
 
 def _assert_equal_items(
-    comfyui: ComfyServer, there: list[Any], here: list[Any], folder: Path, what: str, encoder_noise: float
+    comfyui: ComfyServer,
+    there: list[Any],
+    here: list[Any],
+    folder: Path,
+    what: str,
+    encoder_noise: float,
+    picture_noise: float,
 ) -> None:
     assert len(here) == len(there), what
     for ours, theirs in zip(here, there, strict=True):
@@ -50,10 +64,10 @@ def _assert_equal_items(
             assert ours == theirs, what
         path = folder / ours["type"] / ours["subfolder"] / ours["filename"]
         noise = ENCODER_NOISE if ours["type"] == "temp" else encoder_noise
-        assert_equal_files(path, comfyui.path(theirs), what, noise)
+        assert_equal_files(path, comfyui.path(theirs), what, noise, picture_noise)
 
 
-def assert_equal_files(ours: Path, theirs: Path, what: str, encoder_noise: float) -> None:
+def assert_equal_files(ours: Path, theirs: Path, what: str, encoder_noise: float, picture_noise: float = 0) -> None:
     read = _read_pictures if ours.suffix in PICTURES else _read_media
     our_facts, our_arrays = read(ours)
     their_facts, their_arrays = read(theirs)
@@ -63,7 +77,8 @@ def assert_equal_files(ours: Path, theirs: Path, what: str, encoder_noise: float
         assert one.shape == other.shape, f"{what}, piece {index}"
         off = np.abs(one - other.astype(float)).mean()
         encoded_picture = ours.suffix not in PICTURES and one.dtype in (np.uint8, np.uint16)
-        assert off <= (encoder_noise if encoded_picture else 0), f"{what}, piece {index}: off by {off} on average"
+        allowed = encoder_noise if encoded_picture else picture_noise if ours.suffix in PICTURES else 0
+        assert off <= allowed, f"{what}, piece {index}: off by {off} on average"
 
 
 def _read_pictures(path: Path) -> tuple[list[Any], list[np.ndarray]]:

@@ -60,7 +60,7 @@ def test_a_shipped_workflow_gives_here_what_it_gives_in_comfyui(path: Path, comf
 
     # Their videos have sizes at which x264 makes the same of the same frames each time.
     noise = MODEL_NOISE if needs_models(prompt) else 0
-    assert_equal_results(comfyui_033, there, here, tmp_path, encoder_noise=noise)
+    assert_equal_results(comfyui_033, there, here, tmp_path, encoder_noise=noise, picture_noise=noise)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

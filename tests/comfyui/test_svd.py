@@ -22,6 +22,8 @@ from .samples import make_samples
 from .server import ComfyServer
 
 SECONDS_TO_CANCEL = 5  # a step of the tiny model takes a fraction of a second, the run that is cancelled minutes
+CLIP = ("frames", "steps", "width", "height", "fps_id", "motion_bucket_id", "cond_aug", "seed", "guidance",
+        "decoding_t")  # fmt: skip
 MODELS_THAT_ARE_LOADED = """
 import comfy.model_management
 
@@ -175,6 +177,56 @@ def test_two_models_work_in_one_graph(server, tmp_path):
 
     assert frames_there(server, ran, "8").shape == (6, 64, 64, 3)  # a clip of each of three frames
     assert_same(frames_there(server, ran), frames_here(server, prompt, tmp_path))
+
+
+def comparison(**changed: Any) -> dict[str, Any]:
+    """The picture and the model of `graph`, and clips of them without and with a LoRA, saved."""
+    usual = graph()
+    clip = {name: usual["3"]["inputs"][name] for name in ("model", "image", *CLIP)}
+    settings = {"lora": "svd_lora.safetensors", "more_loras": "", "strengths": "0, 0.5", "shown_frames": 3}
+    return {
+        "1": usual["1"],
+        "2": usual["2"],
+        "3": node("ZoetropeCompareBeforeAndAfter", "The clips", **clip | settings | changed),
+        "4": node("SaveImage", images=["3", 2], filename_prefix="compared"),
+    }
+
+
+def test_a_comparison_gives_the_clips_of_the_nodes_that_it_stands_for(server):
+    prompt = comparison()
+    alone = {"class_type": "ZoetropeSVDImageToVideo", "_meta": {"title": "One clip"}}
+    clip = {name: prompt["3"]["inputs"][name] for name in ("image", *CLIP)}
+    prompt |= {
+        "5": node("ZoetropeLoadLoRA", model=["2", 0], lora="svd_lora.safetensors", strength=0.5),
+        "6": alone | {"inputs": clip | {"model": ["2", 0]}},
+        "7": alone | {"inputs": clip | {"model": ["5", 0]}},
+        "8": node("SaveImage", images=["6", 0], filename_prefix="without"),
+        "9": node("SaveImage", images=["7", 0], filename_prefix="with"),
+    }
+
+    ran = server.run(prompt)
+
+    assert ran.errors == []
+    compared, without, with_it = (
+        np.stack([read_picture(server.path(shown)) for shown in ran.outputs[id]["images"]]) for id in ("4", "8", "9")
+    )
+    assert (compared == np.concatenate([without, with_it])).all()
+    assert np.abs(without.astype(int) - with_it).max() > 5
+    assert [Path(shown["filename"]).suffix for shown in ran.outputs["3"]["images"]] == [".webp"]
+
+
+def test_an_interrupt_ends_a_comparison_within_a_step(server, tmp_path):
+    interrupted = []
+
+    def interrupt(news: QueueProgress) -> None:
+        if news.title == "The clips" and news.done >= 2 and not interrupted:
+            server.post("/interrupt", {})
+            interrupted.append(time.monotonic())
+
+    with pytest.raises(QueueError, match=r"(?i)cancel|interrupt"):
+        queue_workflow(comparison(steps=900), f"127.0.0.1:{server._port}", output=tmp_path, on_progress=interrupt)
+
+    assert time.monotonic() - interrupted[0] < SECONDS_TO_CANCEL
 
 
 def test_a_missing_checkpoint_is_told_with_where_it_comes_from(server):

@@ -121,6 +121,11 @@ def main() -> None:
     assert not on_the_card(model.unet)
     model.unet.ready()
     assert on_the_card(model.unet) and torch.equal(evaluate(model.unet), first)
+    # This is inference mode, as in nodes. What is moved in it stays of use to who trains on it.
+    assert not any(weight.is_inference() for weight in model.unet.module.parameters())
+    memory.unload_all_models()
+    assert not any(weight.is_inference() for weight in model.unet.module.parameters())
+    model.unet.ready()
 
     # Another node wants a little more than is free: all goes, not some layers.
     memory.free_memory(memory.get_free_memory(CARD) + 10_000_000_000, CARD)

@@ -309,6 +309,13 @@ def test_a_models_folder_that_is_not_there_is_noted(here):
     assert (finding.found, finding.status) == ("elsewhere does not exist", "note")
 
 
+def test_without_a_folder_of_models_too_it_is_told_where_they_come_from(here):
+    finding = found("Models", models=Path("elsewhere"))["SVD"]
+
+    assert (finding.found, finding.status) == ("no checkpoint of SVD or SV3D", "note")
+    assert "svd_xt.safetensors (9.56 GB) comes from https://huggingface.co/" in finding.advice
+
+
 def test_the_built_in_models_are_those_that_are_there(here, monkeypatch):
     builtin = here / "pack" / "models" / "builtin"
     builtin.mkdir(parents=True)

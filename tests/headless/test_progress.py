@@ -185,3 +185,34 @@ def test_durations_read_like_a_person_would_say_them(seconds, text):
 def test_shortened_text_fits_and_shows_that_something_is_missing():
     assert shortened("zoetrope", 8) == "zoetrope"
     assert shortened("zoetrope", 7) == "zoet..."
+
+
+@pytest.mark.parametrize("stream", [Terminal, Log])
+def test_a_plan_is_printed_once_and_what_changes_below_it_stands_beside_the_numbers(stream, clock):
+    seen = stream()
+    plan = "model      svd\ntrained    motion\nclips      4"
+    with ProgressDisplay(seen, clock) as display:
+        for total, title in ((10, "Measuring"), (20, "Encoding")):
+            for step in range(1, total + 1):
+                clock.seconds += 1
+                display.show("Train", step, total, f"{plan}\n{title}: {step}")
+
+    text = seen.getvalue()
+
+    for line in plan.splitlines():
+        assert text.count(line) == 1
+        assert line in text.split("Train: 10 %")[0].splitlines() or stream is Terminal
+    assert "Measuring: 5" in text and "Encoding: 12" in text
+    assert stream is Terminal or "Train: 50 % (5 of 10, Measuring: 5)" in text.splitlines()
+
+
+def test_a_note_of_two_lines_stays_beside_the_numbers_also_where_one_of_them_stays_as_it_is(clock):
+    log = Log()
+    with ProgressDisplay(log, clock) as display:
+        for step in (1, 2):
+            display.show("Train", step, 2, f"loss 0.5\n{3 - step} s left")
+
+    assert log.getvalue().splitlines()[1:] == [
+        "Train: 50 % (1 of 2, loss 0.5, 2 s left)",
+        "Train: 100 % (2 of 2, loss 0.5, 1 s left)",
+    ]

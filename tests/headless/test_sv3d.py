@@ -138,9 +138,12 @@ def test_what_is_wrong_is_told_in_a_sentence_with_exit_code_2(here, model, prepa
     assert not (here / "orbits").exists()
 
 
-def test_a_model_of_the_other_command_is_refused(model, prepared, capsys):
-    assert sv3d(prepared, "--model", model("svd"), "--out", "orbits", "--prepared", *SMALL) == 2
-    assert "has no camera" in capsys.readouterr().err
+def test_a_model_of_the_other_command_is_refused_with_the_name_of_that(model, prepared, capsys):
+    assert sv3d(prepared, "--model", model("svd"), "--out", "views", "--prepared", *SMALL) == 2
+
+    told = capsys.readouterr().err
+    assert "svd.safetensors is an SVD model, which has no camera. Use it with `zoetrope svd`, or give --model" in told
+    assert "SVD Image To Video" not in told
 
 
 @pytest.mark.parametrize("angles", [["--elevations-deg", "30"], ["--azimuths-deg", "20", "40", "0"]])

@@ -12,6 +12,7 @@ from zoetrope.headless.clip_making import numbers_in
 from zoetrope.headless.command import main
 from zoetrope.media.pictures import as_images, read_picture
 from zoetrope.media.reading import load_frames, probe
+from zoetrope.models.lora import add_lora, load_lora, lora_targets, save_lora
 from zoetrope.models.svd import load_svd
 from zoetrope.nodes.watermark import ReadWatermark
 from zoetrope.pipelines.svd import SVDOptions, image_to_video
@@ -80,6 +81,54 @@ def written(monkeypatch):
         "zoetrope.media.writing.write_video", lambda path, frames, rate: videos.append(np.stack(list(frames)))
     )
     return videos
+
+
+def test_what_is_transparent_becomes_white(model, here, written):
+    pixels = np.zeros((64, 64, 4), np.uint8)  # black below, as many programs leave it
+    pixels[:, 32:] = (200, 100, 0, 255)
+    pixels[:32, 32:, 3] = 128
+    Image.fromarray(pixels).save(here / "cut_out.png")
+
+    assert svd("cut_out.png", "--model", model, "--out", "clips", *SMALL) == 0
+
+    seen = read_picture("clips/000000.jpg").astype(int)
+    assert np.abs(seen[8:56, 4:24] - 255).max() < 12
+    assert np.abs(seen[40:56, 40:60] - (200, 100, 0)).mean() < 8
+    assert np.abs(seen[8:24, 40:60] - (227, 177, 127)).mean() < 8  # half of it
+
+
+@pytest.mark.parametrize(("bucket", "told"), [("300", True), ("0", True), ("255", False), ("1", False)])
+def test_a_motion_that_svd_was_not_trained_on_is_told(bucket, told, model, picture, written, capsys):
+    assert svd(picture, "--model", model, "--out", "clips", *SMALL, "--motion-bucket-id", bucket) == 0
+
+    note = f"--motion-bucket-id is {bucket}, and SVD was trained on 1 to 255"
+    assert (note in capsys.readouterr().err) == told
+
+
+@pytest.fixture
+def loras(here, model):
+    """Two LoRAs: a file, and one among the models."""
+    unet = load_svd(model, dtype=torch.float32, device="cpu").unet.module
+    (here / "models" / "loras").mkdir(parents=True)
+    files = [here / "moon.safetensors", here / "models" / "loras" / "grain.safetensors"]
+    for seed, path in enumerate(files):
+        layers = add_lora(unet, lora_targets(unet, "motion"), rank=2, alpha=2, seed=seed)
+        for parameter in layers.parameters():
+            torch.nn.init.normal_(parameter, 0, 0.3, generator=torch.Generator().manual_seed(seed))
+        save_lora(path, layers)
+    return files
+
+
+def test_loras_are_put_on_at_their_strengths(loras, model, picture, written):
+    flags = ["--lora", "moon.safetensors", "--lora-strength", "0.5", "--lora", "grain.safetensors"]
+
+    assert svd(picture, "--model", model, "--out", "clips", *SMALL, *flags) == 0
+
+    changed = load_svd(model, dtype=torch.float32, device="cpu")
+    for path, strength in zip(loras, (0.5, 1.0), strict=True):
+        changed = load_lora(changed, path, strength)
+    same = image_to_video(changed, as_images(read_picture(picture))[0], SVDOptions(frames=3, steps=2))
+    assert (written[0] == (same * 255).round().to(torch.uint8).numpy()).all()
 
 
 def test_a_folder_becomes_a_clip_of_each_picture_and_numbers_count_on(here, model, picture, written, capsys):
@@ -154,6 +203,10 @@ def test_a_model_is_found_by_its_name(here, model, picture):
         (["--model", "svd_xt.safetensors", "--decoding-t", "0"], "decoding_t is 0"),
         (["--model", "svd_xt.safetensors", "--width", "100"], "width is 100"),
         (["--model", "picture.png"], "picture.png is not a safetensors file"),
+        (["--model", "svd_xt.safetensors", "--motion-bucket-id", "3000"], "motion_bucket_id is 3000"),
+        (["--model", "svd_xt.safetensors", "--lora", "sun.safetensors"], "'sun.safetensors' is not in .*loras"),
+        (["--model", "svd_xt.safetensors", "--lora", "svd_xt.safetensors"], "svd_xt.safetensors is .* and no LoRA"),
+        (["--model", "svd_xt.safetensors", "--lora-strength", "1"], "is given once, and --lora not at all"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_sentence_with_exit_code_2(here, model, picture, arguments, said, capsys):
@@ -163,6 +216,16 @@ def test_what_is_wrong_is_told_in_a_sentence_with_exit_code_2(here, model, pictu
     assert re.search(said, told)
     assert "Traceback" not in told
     assert not (here / "clips").exists()
+
+
+def test_a_model_that_turns_the_camera_is_told_with_its_own_command(here, tiny_checkpoint, picture, capsys):
+    shutil.copy(tiny_checkpoint("sv3d_u"), here / "sv3d_u.safetensors")
+
+    assert svd(picture, "--model", "sv3d_u.safetensors", "--out", "clips") == 2
+
+    told = capsys.readouterr().err
+    assert "sv3d_u.safetensors is an sv3d_u model" in told and "`zoetrope sv3d`, or give --model" in told
+    assert "SV3D Orbit" not in told
 
 
 def test_a_version_of_another_family_is_refused(model, picture, capsys):

@@ -13,13 +13,14 @@ from zoetrope.headless.command import shipped_workflows
 from zoetrope.headless.registry import definitions
 from zoetrope.headless.runner import run_workflow
 from zoetrope.headless.workflow import load_workflow
-from zoetrope.media.reading import load_frames, probe, read_frames
+from zoetrope.media.reading import load_frames, probe
 from zoetrope.media.sound import read_sound
 from zoetrope.models import clip as clip_models
 from zoetrope.models.released import RELEASED
 
 from ..evaluation.conftest import write_clip
 from ..small_models import SIDE, made_small, put_models
+from ..small_models import SMALL as SMALL_INPUTS
 
 WORKFLOWS = shipped_workflows()
 SMALL = {"Toy World Clip.width": 64, "Toy World Clip.height": 36}
@@ -246,20 +247,29 @@ def test_a_workflow_with_a_model_makes_its_video(name, file, frames, rate, tmp_p
     assert (made[1].frames, made[1].timeline.rate, made[1].width, made[1].height) == (frames, rate, SIDE, SIDE)
 
 
-def test_lora_before_and_after_makes_two_videos_that_differ(tmp_path, models):
+def test_lora_before_and_after_shows_the_clips_side_by_side_and_in_a_sheet(tmp_path, models):
     made = run_small("lora_before_and_after", tmp_path, models)
 
-    assert list(made) == ["zoetrope/without_lora_00001_.mp4", "zoetrope/with_lora_00001_.mp4"]
-    without, with_it = (
-        np.stack([frame for _, frame in read_frames(tmp_path / name, range(3))]).astype(int) for name in made
-    )
-    assert np.abs(without - with_it).mean() > 2
+    assert sorted(made) == ["zoetrope/before_and_after_00001_.mp4", "zoetrope/with_lora_00001_.mp4"]
+    facts = made["zoetrope/before_and_after_00001_.mp4"]
+    assert (facts.frames, facts.timeline.rate) == (3, 7)
+    assert facts.width > 3 * 5 * SIDE > facts.height > 5 * SIDE
+    with Image.open(tmp_path / "zoetrope" / "before_and_after_sheet_00001_.png") as sheet:
+        assert sheet.height > 3 * 5 * SIDE
+
+
+def test_train_svd_lora_trains_and_shows_what_came_of_it(tmp_path, models):
+    made = run_small("train_svd_lora", tmp_path, models)
+
+    assert list(made) == ["zoetrope/before_and_after_training_00001_.mp4"]
+    assert (tmp_path / "loras" / "zoetrope" / "shapes-2.safetensors").is_file()
+    assert (tmp_path / "zoetrope" / "runs" / "shapes" / "report.html").is_file()
 
 
 def test_images_to_videos_makes_a_video_of_each_picture_under_its_name(tmp_path, models):
     made = run_small("images_to_videos", tmp_path, models)
 
-    assert len(made) == 3
+    assert len(made) == SMALL_INPUTS["ZoetropeToyWorldVideos"]["count"]
     assert all(name.startswith("clips/") and "_frame_" in name for name in made)
     assert {facts.frames for facts in made.values()} == {3}
 

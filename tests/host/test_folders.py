@@ -155,7 +155,16 @@ def test_size_and_date_are_filled_in(monkeypatch):
 
 
 def test_models_of_a_kind_have_their_own_folder(own_folders):
-    assert folders.models_folders("checkpoints") == [own_folders["models"] / "checkpoints"]
+    assert folders.models_folders("clip_vision") == [own_folders["models"] / "clip_vision"]
+
+
+def test_models_that_were_saved_in_the_output_folder_are_found_there_as_in_comfyui(own_folders):
+    saved = own_folders["output"] / "loras" / "mine.safetensors"
+    saved.parent.mkdir(parents=True)
+    saved.touch()
+
+    assert folders.list_models("loras") == ["mine.safetensors"]
+    assert folders.resolve_model("loras", "mine.safetensors") == saved
 
 
 def test_folders_that_are_not_named_stay(own_folders):
@@ -201,6 +210,14 @@ def test_what_is_written_lies_below_the_output_folder(own_folders, name):
 
 def test_an_output_place_need_not_be_there(own_folders):
     assert folders.output_place("sets/new") == own_folders["output"] / "sets/new"
+    assert folders.output_place("sets\\new") == own_folders["output"] / "sets/new"
+
+
+def test_an_output_place_below_a_folder_stays_below_it(own_folders):
+    assert folders.output_place("moon/a", below="runs") == own_folders["output"] / "runs/moon/a"
+    for name in ("../a", ".", "a/../../b", "/a"):
+        with pytest.raises(ValueError, match="the output folder's runs"):
+            folders.output_place(name, below="runs")
 
 
 def make_models(own_folders, *names):

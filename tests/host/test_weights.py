@@ -66,6 +66,26 @@ def test_managed_weights_are_on_the_device_when_they_are_ready(monkeypatch):
     assert weights.device.type == "meta"
 
 
+def test_weights_that_nodes_have_moved_can_still_be_trained_on(monkeypatch):
+    monkeypatch.setattr(work, "device", lambda: torch.device("cpu:0"))  # another device by name
+    weights = managed(nn.Linear(3, 2).requires_grad_(False))
+
+    with torch.inference_mode():  # as nodes run
+        weights.ready()
+
+    x = torch.ones(1, 3, requires_grad=True)
+    weights.module(x).sum().backward()
+    assert x.grad is not None
+
+
+def test_weights_that_are_there_already_are_not_looked_through_again(accelerator):
+    weights = accelerator(50)
+    for _ in range(3):
+        weights.ready()
+
+    assert weights.module.sent == ["cuda"]
+
+
 def test_what_was_not_used_for_longest_is_put_away_first(accelerator):
     unet, vae, encoder = accelerator(50), accelerator(20), accelerator(30)
     for weights in (encoder, vae, unet):

@@ -19,6 +19,17 @@ def test_progress_is_told_to_who_listens_with_its_preview():
     assert told == [(1, 3, None), (3, 3, picture)]
 
 
+def test_words_are_told_to_who_listens():
+    told = []
+
+    with work.reporting_to(lambda *report: None, told.append):
+        work.say("loss 0.5")
+    work.say("nobody")
+
+    assert told == ["loss 0.5"]
+    assert not work.is_cancelled()
+
+
 def test_who_listens_can_cancel():
     def cancel(done, total, preview):
         raise work.Cancelled

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from zoetrope.media.errors import MediaError
-from zoetrope.media.files import NumberedName, folder_written_beside, written_beside
+from zoetrope.media.files import NumberedName, folder_written_beside, remove_drafts, written_beside
 
 
 class Cancelled(BaseException):
@@ -205,3 +205,14 @@ def test_a_folder_that_comes_between_the_look_and_the_rename_is_stepped_over(tmp
 
     assert name.path == tmp_path / "frames_2"
     assert everything_in(tmp_path) == ["frames_1", "frames_1/mine.png", "frames_2", "frames_2/a.png"]
+
+
+def test_what_a_killed_process_was_writing_is_cleared_away_and_nothing_else(tmp_path):
+    (tmp_path / ".zoetrope-0123456789abcdef.png").write_bytes(b"half")
+    (tmp_path / ".zoetrope-0123456789abcdef").mkdir()
+    (tmp_path / ".zoetrope-extracting").mkdir()
+    (tmp_path / "frame.png").write_bytes(b"whole")
+
+    remove_drafts(tmp_path)
+
+    assert everything_in(tmp_path) == [".zoetrope-extracting", "frame.png"]

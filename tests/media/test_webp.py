@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from zoetrope.media.errors import MediaError
-from zoetrope.media.webp import WebpOptions, write_webp
+from zoetrope.media.webp import WebpOptions, read_webp, write_webp
 
 
 def noise(frames=5, height=24, width=32):
@@ -23,6 +23,32 @@ def test_every_frame_comes_back_and_the_clip_plays_for_ever_in_its_time(tmp_path
     assert all((pixels == frame).all() for (pixels, _), frame in zip(shown, frames, strict=True))
     assert sum(duration for _, duration in shown) == 1000
     assert {duration for _, duration in shown} == {41, 42}
+
+
+def test_what_was_written_is_read_again_with_its_rate(tmp_path):
+    frames = noise(7)
+
+    read, rate = read_webp(write_webp(tmp_path / "a.webp", frames, 7, WebpOptions(lossless=True)))
+
+    assert all((pixels == frame).all() for pixels, frame in zip(read, frames, strict=True))
+    assert rate == pytest.approx(7)
+
+
+def test_frames_that_stand_still_are_read_as_often_as_they_were_written(tmp_path):
+    first, second, third = noise(3)
+    frames = [first, second, second, second, third]
+
+    read, rate = read_webp(write_webp(tmp_path / "a.webp", frames, 8, WebpOptions(lossless=True)))
+
+    assert all((pixels == frame).all() for pixels, frame in zip(read, frames, strict=True))
+    assert rate == pytest.approx(8)
+
+
+def test_what_is_no_webp_is_told_by_name(tmp_path):
+    (tmp_path / "a.webp").write_bytes(b"RIFF....")
+
+    with pytest.raises(MediaError, match=r"a\.webp cannot be read as WebP"):
+        read_webp(tmp_path / "a.webp")
 
 
 def test_quality_makes_the_file_larger(tmp_path):

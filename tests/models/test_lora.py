@@ -22,6 +22,7 @@ from zoetrope.models.lora import (
     add_lora,
     describe_lora,
     load_lora,
+    lora_of_tensors,
     lora_targets,
     merge_lora,
     save_lora,
@@ -165,6 +166,38 @@ def test_a_lora_that_is_saved_is_the_same_when_loaded(kind, tiny_checkpoint, tmp
     assert len(lora.layers) == len(names)
 
 
+@pytest.mark.parametrize("form", ["comfyui, underscores", "diffusers, peft"])
+def test_tensors_in_memory_are_read_as_those_of_a_file(form, model, lora, tmp_path):
+    tensors = in_names(model, lora, FORMS[form])
+    save_file(tensors, tmp_path / "lora.safetensors")
+
+    read = lora_of_tensors(tensors, model.unet.module, "The trained LoRA")
+
+    assert torch.equal(said_by(load_lora(model, read)), said_by(load_lora(model, tmp_path / "lora.safetensors")))
+    assert read.name == "The trained LoRA"
+
+
+def test_the_lora_model_that_a_lora_gives_to_comfyui_is_that_lora(model, lora):
+    assert torch.equal(
+        said_by(load_lora(model, lora_of_tensors(lora.tensors(), model.unet.module))), said_by(load_lora(model, lora))
+    )
+
+
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        ({}, "The trained LoRA is no LoRA: it holds nothing"),
+        ("moon-4.safetensors", "The trained LoRA is no LoRA: it is 'moon-4.safetensors'"),
+        ({"a.lora_up.weight": 3}, "The trained LoRA is no LoRA: it holds what are no tensors"),
+        ({"double_blocks.0.img_attn.proj.lora_A.weight": torch.zeros(4, 3072)}, "The trained LoRA .* diffusion"),
+        ({"a.weight": torch.zeros(2)}, "The trained LoRA is a file of a kind that is not known here"),
+    ],
+)
+def test_tensors_in_memory_that_are_no_lora_for_this_model_are_refused(tensors, said, model):
+    with pytest.raises(CheckpointError, match=said):
+        lora_of_tensors(tensors, model.unet.module, "The trained LoRA")
+
+
 def test_the_names_of_layers_are_told_apart_in_every_language(model):
     names = LayerNames(model.unet.module)
 
@@ -203,6 +236,13 @@ def test_a_file_may_be_written_in_half_precision_and_keeps_alpha(dtype, model, l
 
 def test_strength_zero_is_the_model_itself(model, lora):
     assert load_lora(model, lora, strength=0) is model
+
+
+def test_what_is_no_model_or_no_lora_is_refused(model, lora):
+    with pytest.raises(CheckpointError, match="is put on a model, such as load_svd gives, and this is None"):
+        load_lora(None, lora)
+    with pytest.raises(CheckpointError, match="the path of a file or a folder, and this is None"):
+        load_lora(model, None)
 
 
 def test_strength_scales_the_change_of_the_weight(model):

@@ -380,5 +380,7 @@ def test_a_model_that_does_not_exist_is_told_with_where_to_get_it(tmp_path):
         load_svd(tmp_path / "sv3d_p.safetensors", **ON_CPU)
     with pytest.raises(CheckpointError, match=r"No model called 'nope' comes with the pack\."):
         load_svd("builtin:nope", **ON_CPU)
+    with pytest.raises(CheckpointError, match="from the path of a file or a folder.* and this is None"):
+        load_svd(None, **ON_CPU)
     with pytest.raises(CheckpointError, match=r"No model called '../svd' comes with the pack\."):
         load_svd("builtin:../svd", **ON_CPU)

@@ -1,3 +1,4 @@
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -219,3 +220,28 @@ def test_a_model_that_a_file_cannot_hold_is_refused(tiny_checkpoint, tmp_path):
     with pytest.raises(CheckpointError, match=r"has no name for: lora.bias, lora.weight\. Merge"):
         save_svd(replace(model, unet=stationary(uneven)), tmp_path / "a.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def with_its_own(part, model):
+    """The model with a copy of one part, which may be changed: what is loaded is shared with all who load that file."""
+    return replace(model, **{part: stationary(deepcopy(getattr(model, part).module))})
+
+
+@pytest.mark.parametrize("part, layer", [("unet", "to_q"), ("vae", "to_v"), ("image_encoder", "q_proj")])
+def test_layers_that_another_library_has_put_into_a_model_are_refused(part, layer, tiny_checkpoint, tmp_path):
+    from peft import LoraConfig, inject_adapter_in_model
+
+    model = with_its_own(part, load_svd(tiny_checkpoint("svd"), **ON_CPU))
+    inject_adapter_in_model(LoraConfig(r=2, target_modules=[layer]), getattr(model, part).module)
+
+    with pytest.raises(CheckpointError, match=f"put a layer of its own, Linear, in the place of the model's .*{layer}"):
+        save_svd(model, tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_computed_are_refused(tiny_checkpoint, tmp_path):
+    model = with_its_own("unet", load_svd(tiny_checkpoint("svd"), **ON_CPU))
+    nn.utils.parametrizations.weight_norm(model.unet.module.conv_in)
+
+    with pytest.raises(CheckpointError, match="in the place of the model's conv_in"):
+        save_svd(model, tmp_path / "a.safetensors")

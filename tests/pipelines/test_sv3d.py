@@ -117,7 +117,7 @@ def test_the_camera_is_seen_in_the_views_of_sv3d_p(tiny):
     "changes, sentence",
     [
         ({"elevations_deg": [10.0] * 5}, "elevations_deg has 5 angles, but the clip has 6 frames"),
-        ({"azimuths_deg": [10.0]}, "azimuths_deg has 1 angles, but the clip has 6 frames"),
+        ({"azimuths_deg": [10.0]}, "azimuths_deg has 1 angle, but the clip has 6 frames"),
         ({"elevations_deg": None}, "elevations_deg is None. Give degrees"),
         ({"elevations_deg": ["up"] * 6}, "elevations_deg is .* Give degrees"),
         ({"elevations_deg": math.nan}, "elevations_deg holds nan, which is no angle"),
@@ -143,6 +143,6 @@ def test_a_model_of_another_kind_is_refused_with_the_way_out(tiny):
 @pytest.mark.parametrize("size", [(64, 128), (72, 72)])
 def test_a_picture_that_is_not_prepared_is_refused_with_the_way_out(tiny, size):
     with pytest.raises(
-        ValueError, match=f"The picture is {size[1]}x{size[0]}, but SV3D needs a square.*Prepare Object"
+        ValueError, match=f"The picture is {size[1]}x{size[0]}, but SV3D needs a square one.*Prepare the object first"
     ):
         orbit(tiny("sv3d_u"), torch.zeros(*size, 3), options_of("sv3d_u"))

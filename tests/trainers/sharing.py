@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from svd_runs import draw_footage, tiny_settings
 from toy_method import ToyMethod, quick
 
 from zoetrope.trainers.learner import Learner
@@ -23,19 +24,50 @@ from zoetrope.trainers.processes import launched_processes
 from zoetrope.trainers.run_folder import RunFolder, opened_run
 
 
-def gradients_of_one_step(accumulation: int, processes) -> dict[str, torch.Tensor]:
-    class Watched(Learner):
-        def _update(self, rate):
-            self.gradients = {name: weight.grad.clone() for name, weight in self.weights.items()}
-            super()._update(rate)
+class Watched(Learner):
+    """Keeps the gradients of its last step, and the weights after it."""
 
+    gradients: dict[str, torch.Tensor]
+    learned: dict[str, torch.Tensor]
+
+    def _update(self, rate):
+        Watched.gradients = {name: weight.grad.clone() for name, weight in self.weights.items()}
+        super()._update(rate)
+        Watched.learned = {name: weight.detach().clone() for name, weight in self.weights.items()}
+
+
+def gradients_of_one_step(accumulation: int, processes) -> dict[str, torch.Tensor]:
     method = ToyMethod()
     if not processes.is_first:  # as if it had loaded other weights: those of the first hold
         with torch.no_grad():
             method.model.weight.zero_()
-    learner = Watched(method, quick(accumulation=accumulation, max_gradient_norm=0.0), processes)
-    learner.learn()
-    return learner.gradients
+    Watched(method, quick(accumulation=accumulation, max_gradient_norm=0.0), processes).learn()
+    return Watched.gradients
+
+
+def train_svd_and_tell(folder: Path, accumulation: int, processes) -> None:
+    """A step of SVD's training, on the tiny model and the footage beside the folder."""
+    from zoetrope.trainers import loop, svd
+
+    drawn = []
+
+    class Telling(svd.SVDMethod):
+        def batch(self, samples):
+            batch = super().batch(samples)
+            places = [(sample.item, sample.chance.number) for sample in samples]
+            drawn.extend((*place, noise.flatten()[0].item()) for place, noise in zip(places, batch.noise, strict=True))
+            return batch
+
+    loop.Learner, svd.SVDMethod = Watched, Telling
+    settings = tiny_settings(
+        folder.parent / "svd.safetensors", folder.parent / "footage", folder / "svd run", steps=1, rank=2,
+        preset="motion and look", accumulation=accumulation, max_gradient_norm=0.0, validation_levels=(1.0,),
+        learning_rate=1e-4, dropout=0.0,
+    )  # fmt: skip
+    assert [step.ending for step in svd.train_svd(settings, processes=processes)] == ["finished"]
+    save_file(Watched.gradients, folder / f"svd-gradients-{processes.rank}.safetensors")
+    save_file(Watched.learned, folder / f"svd-weights-{processes.rank}.safetensors")
+    (folder / f"svd-drawn-{processes.rank}.json").write_text(json.dumps(drawn))
 
 
 def train_and_tell(folder: Path, accumulation: int) -> None:
@@ -66,6 +98,7 @@ def train_and_tell(folder: Path, accumulation: int) -> None:
         {name: weight.detach() for name, weight in method.trained().items()},
         folder / f"weights-{processes.rank}.safetensors",
     )
+    train_svd_and_tell(folder, accumulation, processes)
 
 
 def forked(folder: Path, accumulation: int, count: int) -> None:
@@ -94,11 +127,17 @@ def run_as(rank: int, folder: Path, accumulation: int) -> int:
 def main() -> None:
     torch.set_num_threads(1)
     folder = Path(sys.argv[1])
+    sys.path.append(str(Path(__file__).parents[2]))
+    from tests.random_checkpoints import write_tiny
+
     if sys.argv[2:]:
         return train_and_tell(folder, int(sys.argv[2]))
     os.fsync = lambda descriptor: None  # no power fails here
     import_module("accelerate")
-    import_module("torch._dynamo")  # which the first step of an optimizer loads
+    for late in ("torch._dynamo", "diffusers.models.unets", "transformers.models.clip.modeling_clip"):
+        import_module(late)  # once, rather than in each process
+    write_tiny("svd", folder / "svd.safetensors")
+    draw_footage(folder / "footage")
     forked(folder / "two", 1, 2)
     forked(folder / "one", 2, 1)
     return None

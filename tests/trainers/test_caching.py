@@ -2,13 +2,13 @@
 
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from zoetrope.trainers import caching
 from zoetrope.trainers.caching import CacheKey, TensorCache, hash_of_files, hash_of_tensors
 
 KEY = CacheKey(source="s", view={"size": [64, 64], "crop": "centre"}, model="m", code=1)
@@ -121,11 +121,12 @@ def test_a_making_that_fails_leaves_nothing(cache, tmp_path):
 
 
 def test_a_full_disk_is_said_in_a_sentence_and_leaves_no_half_entry(cache, tmp_path, monkeypatch):
-    def full(tensors, path, metadata):
-        path.write_bytes(b"half")
+    def full(path, data):
+        with path.open("wb") as file:
+            file.write(data[:10])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(caching, "save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
 
     with pytest.raises(ValueError, match="cannot be written. The disk is full"):
         cache.get(KEY, lambda: LATENTS)

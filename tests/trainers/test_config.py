@@ -121,7 +121,7 @@ def test_an_override_without_a_name_or_a_value_is_refused(recipe, override):
 
 
 def test_what_has_no_default_is_asked_for():
-    assert "says nothing about footage" in refusal(read_settings, Recipe, None)
+    assert "Nothing says footage. Give a file of settings with --config" in refusal(read_settings, Recipe, None)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -13,11 +13,15 @@ def test_kills_at_random_moments_lose_one_interval_at_most_and_change_nothing():
     script = Path(__file__).with_name("killing.py")
 
     run = subprocess.run(
-        [sys.executable, script, "--kills", "6", "--no-flush"], capture_output=True, text=True, timeout=300
+        [sys.executable, script, "toy=6", "svd=2", "--no-flush"],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
     assert run.returncode == 0, run.stdout + run.stderr
-    told = json.loads(run.stdout)
-    assert told["kills"] == 6
-    assert told["unreadable"] == told["different"] == 0
-    assert told["most_lost"] <= told["save_every"]
+    told = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [(each["method"], each["kills"]) for each in told] == [("toy", 6), ("svd", 2)]
+    for each in told:
+        assert each["unreadable"] == each["different"] == each["left_behind"] == 0
+        assert each["most_lost"] <= each["save_every"]

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from zoetrope.trainers import processes
+from zoetrope.trainers.errors import TrainingError
 from zoetrope.trainers.processes import Processes, launched_processes
 
 SCRIPT = Path(__file__).with_name("sharing.py")
@@ -21,7 +22,7 @@ on_linux = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="forki
 def two_and_one(tmp_path_factory):
     """A run of two processes, and of one that does twice as much in a step: their folder and what they tell."""
     folder = tmp_path_factory.mktemp("processes")
-    run = subprocess.run([sys.executable, SCRIPT, folder], capture_output=True, text=True, timeout=120)
+    run = subprocess.run([sys.executable, SCRIPT, folder], capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stdout + run.stderr
     told = [
         json.loads((folder / name).read_text()) for name in ("two/told-0.json", "two/told-1.json", "one/told-0.json")
@@ -73,10 +74,53 @@ def test_only_the_first_process_writes(two_and_one):
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 11))
 
 
+@on_linux
+def test_two_processes_that_fine_tune_svd_do_the_step_of_one_that_accumulates(two_and_one):
+    folder, _, _ = two_and_one
+
+    for what in ("gradients", "weights"):
+        expected = load_file(folder / "one" / f"svd-{what}-0.safetensors")
+        for rank in (0, 1):
+            found = load_file(folder / "two" / f"svd-{what}-{rank}.safetensors")
+            assert found.keys() == expected.keys()
+            for name, tensor in expected.items():
+                assert_close(found[name], tensor, atol=1e-6, rtol=0)
+        assert max(tensor.abs().max() for tensor in expected.values()) > 1e-3
+
+
+@on_linux
+def test_two_processes_that_fine_tune_svd_take_other_clips_with_other_noise(two_and_one):
+    folder, _, _ = two_and_one
+    first, second, one = (
+        json.loads((folder / name).read_text())
+        for name in ("two/svd-drawn-0.json", "two/svd-drawn-1.json", "one/svd-drawn-0.json")
+    )
+
+    assert len(first) == len(second) == 1
+    assert not set(first[0]) & set(second[0])  # clip, number and noise
+    assert sorted(first + second) == sorted(one)
+
+
 def test_a_process_that_nobody_launched_is_alone(monkeypatch):
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    for name in (*processes.COUNTS, "ACCELERATE_USE_CPU", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
 
     assert launched_processes(torch.device("cpu")) == Processes(torch.device("cpu"))
+    monkeypatch.setenv("WORLD_SIZE", "1")  # as `accelerate launch` with a single process
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    assert launched_processes(torch.device("cpu")) == Processes(torch.device("cpu"))
+
+
+def test_a_process_whose_fellows_accelerate_has_not_started_says_so(monkeypatch):
+    for name in processes.COUNTS:
+        monkeypatch.delenv(name, raising=False)
+    # What `accelerate launch --cpu --num_processes 2` leaves, whose second process never comes.
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+
+    with pytest.raises(TrainingError, match="has started one.*torchrun --nproc_per_node"):
+        launched_processes(torch.device("cpu"))
 
 
 def test_tensors_are_averaged_in_portions_of_one_type(monkeypatch):

@@ -41,6 +41,19 @@ def test_a_run_that_has_ended_gives_the_folder_free(tmp_path):
         pass
 
 
+def test_what_a_killed_process_was_writing_is_cleared_away_when_the_run_is_opened(tmp_path):
+    draft = ".zoetrope-0123456789abcdef.safetensors"
+    places = [tmp_path, tmp_path / "cache" / "ab", tmp_path / "samples" / "5", tmp_path / "exports"]
+    others = tmp_path / "another run"
+    for place in (*places, others):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / draft).write_bytes(b"half")
+
+    with opened_run(tmp_path):
+        assert not any((place / draft).exists() for place in places)
+    assert (others / draft).exists()  # which may be written at this moment
+
+
 KILLED_WITH_THE_LOCK = """
 import os, signal, sys
 from zoetrope.trainers.lock import only_one_in
@@ -94,7 +107,7 @@ def test_what_is_asked_for_otherwise_later_is_said_and_kept(run, notes):
 
     assert len(notes) == 2
     assert "steps was 10 and is 20 now" in notes[0]
-    assert "footage was abc and is xyz now" in notes[1]
+    assert "footage has changed" in notes[1]
     told = run.description()
     assert told["began"] == began
     assert [change["what"] for change in told["changes"]] == ["steps", "footage"]
@@ -150,6 +163,22 @@ def test_a_description_that_somebody_spoilt_is_named(run):
 
     with pytest.raises(TrainingError, match="no longer YAML"):
         run.describe("toy", {}, {})
+
+
+@pytest.mark.parametrize("text", ["settings: []", "hashes: 5", "changes: {at: 1}"])
+def test_a_description_whose_parts_are_something_else_is_named(run, text):
+    (run.path / "run.yaml").write_text(text)
+
+    with pytest.raises(TrainingError, match=r"no longer holds the run's \w+\. Mend or remove it"):
+        run.describe("toy", {}, {})
+
+
+def test_lines_that_tell_of_no_step_are_no_metrics(run):
+    run.log(step=1, loss=0.5)
+    with run.metrics_file.open("a") as file:
+        file.write('5\n{}\n{"step": null}\n[1]\n{"step": 2, "loss"')
+
+    assert list(run.entries()) == [{"step": 1, "loss": 0.5}]
 
 
 def test_metrics_are_read_back_and_hold_no_nan(run):

@@ -3,6 +3,8 @@
 import json
 import shutil
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,15 +12,20 @@ from safetensors import safe_open
 from torch.testing import assert_close
 
 from zoetrope.diffusion.schedules import sinusoid
+from zoetrope.host.weights import Weights
 from zoetrope.media.pictures import as_images, read_picture
 from zoetrope.models.lora import load_lora
 from zoetrope.models.svd import load_svd
 from zoetrope.pipelines.conditioning import embed_picture, encode_pictures
 from zoetrope.pipelines.svd import SVDOptions, image_to_video, sized_picture
 from zoetrope.trainers.caching import TensorCache
+from zoetrope.trainers.config import plain
+from zoetrope.trainers.errors import TrainingError
+from zoetrope.trainers.learner import Learner
 from zoetrope.trainers.method import Sample
 from zoetrope.trainers.randomness import Chance
-from zoetrope.trainers.svd import SVDMethod, train_svd
+from zoetrope.trainers.run_folder import opened_run
+from zoetrope.trainers.svd import SVDMethod, refuse_another, train_svd
 from zoetrope.trainers.svd_footage import CachedFootage, choose_clips, training_clips
 from zoetrope.trainers.svd_method import Facts
 from zoetrope.trainers.svd_validation import trials
@@ -70,6 +77,21 @@ def kept(method, count):
 
 
 # What the network is told
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("preset", "moton", "one of motion, motion and look"),
+        ("schedule", "cosin", "one of constant, cosine"),
+        ("precision", "fp8", "one of auto, fp32"),
+        ("fit", "pad", "one of cover, stretch"),
+        ("caption", "moon \ud800", "half a character"),
+    ],
+)
+def test_a_setting_that_is_none_of_its_choices_is_refused_where_it_is_written(name, value, told, tmp_path):
+    with pytest.raises(TrainingError, match=f"^{name} is .*{told}"):
+        tiny_settings(tmp_path, tmp_path, tmp_path, **{name: value})
 
 
 def test_a_sample_is_told_what_sampling_tells(make, model):
@@ -335,6 +357,27 @@ def test_a_run_that_was_killed_goes_on_from_what_was_on_the_disk(checkpoint, foo
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"rank": 8}, "rank 4, and this asks for 8"),
+        ({"alpha": 2.0}, "alpha 4.0, and this asks for 2.0"),
+        ({"preset": "strong"}, "preset motion, and this asks for strong"),
+        ({"model": Path("models/svd_xt.safetensors")}, "model svd, and this asks for svd_xt"),
+    ],
+)
+def test_a_run_does_not_go_on_as_another_one(changes, told, tmp_path):
+    before = tiny_settings(Path("svd.safetensors"), tmp_path, tmp_path / "run")
+    with opened_run(before.run) as run:
+        run.describe("svd", plain(before), {})
+        refuse_another(run, replace(before, **changes))  # nothing is trained yet
+        run.save_state({"weights": {"a": torch.zeros(1)}}, {"step": 1}, keep=1)
+        refuse_another(run, replace(before, alpha=4.0, learning_rate=1.0, model=Path("elsewhere", "svd.safetensors")))
+
+        with pytest.raises(ValueError, match=told):
+            refuse_another(run, replace(before, **changes))
+
+
 def test_a_run_keeps_what_was_made_of_each_clip(checkpoint, footage, tmp_path):
     settings = tiny_settings(checkpoint, footage, tmp_path / "run", steps=1)
 
@@ -342,6 +385,7 @@ def test_a_run_keeps_what_was_made_of_each_clip(checkpoint, footage, tmp_path):
 
     told = json.loads((tmp_path / "run" / "clips.json").read_text())
     assert [clip["clip"] for clip in told["trained"]] == ["clip_0", "clip_1", "clip_2"]
+    assert len({clip.pop("hash") for clip in (*told["trained"], *told["held out"])}) == 4
     assert told["held out"][0] == {
         "clip": "clip_3",
         "frames": 6,
@@ -360,6 +404,26 @@ def test_a_model_that_is_loaded_already_is_used_and_left_as_it_is(checkpoint, fo
     train_all(tiny_settings(checkpoint, footage, tmp_path / "run"), model=model)
 
     assert all(torch.equal(weight, before[name]) for name, weight in model.unet.module.named_parameters())
+
+
+def test_weights_that_encoding_has_put_away_are_back_before_the_loop_takes_them(
+    checkpoint, footage, model, tmp_path, monkeypatch
+):
+    happened = []
+    ready, fill = Weights.ready, SVDMethod.fill_cache
+    monkeypatch.setattr(Weights, "ready", lambda self, *needed: happened.append(self) or ready(self, *needed))
+    monkeypatch.setattr(SVDMethod, "fill_cache", lambda *given: fill(*given) or happened.append("encoded"))
+    settings = tiny_settings(checkpoint, footage, tmp_path / "run", session_steps=1)
+    train_all(settings, model=model)
+    happened.clear()
+
+    go_on = Learner.go_on_from
+    monkeypatch.setattr(Learner, "go_on_from", lambda *given: happened.append("remembers") or go_on(*given))
+    with closing(train_svd(settings, model=model)) as steps:
+        next(steps)
+
+    between = happened[happened.index("encoded") + 1 : happened.index("remembers")]
+    assert [module.module for module in between if hasattr(module.module, "time_embedding")]
 
 
 def test_training_works_where_nodes_run(checkpoint, footage, tmp_path):

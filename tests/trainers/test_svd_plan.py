@@ -9,6 +9,7 @@ from zoetrope.clips.footage import read_footage, write_manifest
 from zoetrope.models import svd_parts
 from zoetrope.models.svd import load_svd
 from zoetrope.trainers.errors import TrainingError
+from zoetrope.trainers.svd import train_svd
 from zoetrope.trainers.svd_checkpointing import KeptBytes, checkpointed_unet
 from zoetrope.trainers.svd_plan import measured_flops_per_second, plan_svd
 from zoetrope.trainers.svd_trained import make_trainable
@@ -48,6 +49,7 @@ def test_it_tells_what_is_asked_before_a_run(settings):
     assert len(plan.clips.trained) == 4
     assert plan.steps_per_epoch == 2
     assert plan.seconds_per_step > 0
+    assert plan_svd(changed(settings, accumulation=2), processes=2).steps_per_epoch == 1
     text = plan.text()
     for told in ("4 to train on, 1 held out", "an epoch is 2.0 steps", "memory", "free", "time", "LoRA of rank 4"):
         assert told in text
@@ -104,6 +106,26 @@ def test_what_is_kept_without_checkpointing_is_what_was_told(settings):
     assert less.bytes < plan_svd(settings).activation_bytes
 
 
+def test_what_is_no_settings_is_refused():
+    for wrong in (None, {"model": "svd.safetensors"}):
+        with pytest.raises(TrainingError, match="SVDTraining"):
+            plan_svd(wrong)
+        with pytest.raises(TrainingError, match="SVDTraining"):
+            next(train_svd(wrong))
+
+
+def test_the_time_is_that_of_arithmetic_and_of_starting_operations(settings):
+    def seconds(speed, **changes):
+        return plan_svd(changed(settings, **changes), lambda: speed).seconds_per_step
+
+    only_starting = seconds(1e30)
+
+    assert 0.05 < only_starting < 0.5  # measured 0.24 s on one core, arithmetic included
+    assert seconds(1e9) > 2 * only_starting
+    assert seconds(1e30, batch=4) == pytest.approx(only_starting)
+    assert seconds(1e30, accumulation=4) == pytest.approx(4 * only_starting)
+
+
 def test_a_device_multiplies_matrices_at_some_speed():
     assert measured_flops_per_second(torch.device("cpu"), torch.float32, 0.01) > 1e6
 
@@ -113,8 +135,8 @@ def test_a_device_multiplies_matrices_at_some_speed():
     [
         (dict(width=40), "width is 40, but this model makes multiples of 16. Choose 32 or 48."),
         (dict(height=8), "Choose 16."),
-        (dict(frames=7), "5 of the clips .* shorter than the 7 frames .* clip_0, clip_1, clip_2 and 2 more"),
-        (dict(frames=4, frame_step=2), "shorter than the 7 frames that clips of 4 frames, each 2 apart, take"),
+        (dict(frames=7), "5 of the clips .* shorter than the 7 frames: clip_0, clip_1, clip_2 and 2 more"),
+        (dict(frames=4, frame_step=2), "shorter than the 7 frames that 4 frames, each 2 apart, take"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings, changes, told):

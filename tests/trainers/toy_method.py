@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from zoetrope.media.files import written_beside
 from zoetrope.trainers.method import Sample, Validation
 from zoetrope.trainers.options import TrainingOptions
 from zoetrope.trainers.processes import Processes
@@ -74,5 +75,6 @@ class ToyMethod:
 
     def export(self, folder: Path, step: int) -> Path:
         path = folder / f"toy-{step}.safetensors"
-        save_file({name: weight.detach().clone() for name, weight in self.trained().items()}, path)
+        with written_beside(path) as draft:
+            draft.write_bytes(save({name: weight.detach().clone() for name, weight in self.trained().items()}))
         return path
