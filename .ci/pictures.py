@@ -51,6 +51,8 @@ def main() -> None:
         save(grid([at(path, share) for share in (0.2, 0.7) for path in made["square_to_wide"]], 2), "square_to_wide")
         (marked,) = made["watermark"]
         save(beside_its_mark(video(marked)[12]), "watermark")
+        for name in ("evaluate_against_truth", "compare_three_clips", "evaluate_before_and_after"):
+            save(top_of(next(path for path in made[name] if path.suffix == ".png")), name)
         save_drawings()
         save_clips(made)
         shutil.copyfile(gif, DOCS / "video_to_gif.gif")
@@ -59,14 +61,15 @@ def main() -> None:
 
 
 def needs_a_checkpoint(path: Path) -> bool:
-    return any(
-        node["type"] == "ZoetropeLoadSVD" and not node["widgets_values"][0].startswith("builtin:")
-        for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]
-    )
+    nodes = json.loads(path.read_text(encoding="utf-8"))["nodes"]
+    loaders = ("ZoetropeLoadSVD", "ZoetropeLoadCLIP")
+    return any(node["type"] in loaders and not node["widgets_values"][0].startswith("builtin") for node in nodes)
 
 
 def save_drawings() -> None:
     """The thumbnails of workflows that need a checkpoint."""
+    sharp = toy_picture(512, 288, 3)
+    save(grid([sharp, sharp.resize((64, 36), Image.Resampling.BOX).resize(sharp.size)], 2), "clip_similarity")
     save(drawn([[(toy_picture(1024, 576, 1), 5)]] * 3), "lora_before_and_after")
     save(grid([toy_picture(1024, 576, seed) for seed in range(8, 14)], 3), "train_svd_lora")
 
@@ -134,6 +137,15 @@ def side_by_side(*pictures: Image.Image) -> Image.Image:
     for picture in fitted:
         sheet.paste(picture, (left, 20))
         left += picture.width + gap
+    return sheet
+
+
+def top_of(path: Path) -> Image.Image:
+    """The upper part of a report's picture, as wide as a thumbnail."""
+    with Image.open(path) as picture:
+        drawn = picture.convert("RGB").resize((SIZE[0], round(picture.height * SIZE[0] / picture.width)), 1)
+    sheet = Image.new("RGB", SIZE, "white")
+    sheet.paste(drawn.crop((0, 0, SIZE[0], min(SIZE[1], drawn.height))))
     return sheet
 
 

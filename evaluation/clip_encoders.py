@@ -78,6 +78,7 @@ class ClipEncoder:
     def __init__(self, model: Any, options: EncodingOptions = EncodingOptions()) -> None:
         """`model` is what `load_clip` gives, or ComfyUI's CLIP_VISION, which cannot read prompts."""
         self.options = options
+        self._model = model
         self._seer: _Seer = _OfOurs(model) if isinstance(model, ClipModel) else _OfComfyUI(model)
         self._batch = options.batch  # becomes less where memory does not hold it
         self._known: OrderedDict[bytes, Tensor] = OrderedDict()
@@ -86,6 +87,11 @@ class ClipEncoder:
     def name(self) -> str:
         """The model with its precision, for reports: what two models tell is not comparable."""
         return self._seer.name
+
+    @property
+    def patcher(self) -> Any:
+        """For ComfyUI, which looks here to know a model among the results that it keeps of nodes; else None."""
+        return getattr(self._model, "patcher", None)
 
     def frames(self, frames: Iterable[Pixels], on_frames: OnFrames = nobody_listens) -> Tensor:
         """What is seen (f d) in (h w c) frames, each of length 1, on the CPU.

@@ -12,7 +12,7 @@ from . import distributions
 from .clip_encoders import ClipEncoder
 from .distributions import Distance
 from .errors import EvaluationError
-from .measuring import ClipMeasures, MeasuringOptions, Tools, Truth, measure
+from .measuring import ClipMeasures, MeasuringOptions, OnWork, Tools, Truth, measure, nobody_waits
 from .perceptual import Perceptual
 from .report import ClipReport, Report
 from .shown import Shown
@@ -34,6 +34,7 @@ class TrueClip:
     name: str
     load: Callable[[], Tensor]
     rate: float | None = None  # frames per second, where they are known
+    series: Mapping[str, Sequence[float]] = field(default_factory=dict)  # the user's own measures, by frame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +57,11 @@ def evaluate(
     perceptual: Perceptual | None = None,
     options: MeasuringOptions = MeasuringOptions(),
     on_clip: OnClip = nobody_listens,
+    on_work: OnWork = nobody_waits,
 ) -> Report:
     """Measure every clip with what there is; what cannot be measured is told in the report."""
     _check(candidates)
-    tools, notes = _tools(encoder, perceptual, options)
+    tools, notes = _tools(encoder, perceptual, options, on_work)
     clips: list[ClipReport] = []
     failed: list[tuple[str, str]] = []
     gists = _Gists()
@@ -102,7 +104,7 @@ def _check(candidates: Sequence[Candidate]) -> None:
 
 
 def _tools(
-    encoder: ClipEncoder | None, perceptual: Perceptual | None, options: MeasuringOptions
+    encoder: ClipEncoder | None, perceptual: Perceptual | None, options: MeasuringOptions, on_work: OnWork
 ) -> tuple[Tools, list[str]]:
     """What measures need, made ready before any clip is read."""
     notes = []
@@ -116,7 +118,7 @@ def _tools(
             notes.append(f"The prompt is longer than CLIP reads: its last {read.left_out[0]} tokens are left out.")
     if encoder is None and "clip" in options.groups:
         notes.append("There is no CLIP, so nothing is told of what the frames show.")
-    return Tools(encoder, perceptual, prompt), notes
+    return Tools(encoder, perceptual, prompt, on_work), notes
 
 
 class _Truths:
@@ -129,7 +131,7 @@ class _Truths:
         if self._last is None or self._last[0] is not source:
             self._last = None  # so that two are never in memory
             try:
-                self._last = source, Truth(source.load())
+                self._last = source, Truth(source.load(), source.series)
             except ValueError as error:
                 raise EvaluationError(f"The true clip {source.name} cannot be used: {error}") from error
         return self._last[1]

@@ -6,7 +6,7 @@ Axes: f frames, h height, w width, c channels, d CLIP channels.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -29,6 +29,12 @@ LONGEST_REST = 0.25  # of the steps, for which a clip may stand still longer at 
 STANDS_STILL, OUT_OF_ORDER = "stands still", "out of order"
 
 Values = tuple[float | None, ...]
+OnWork = Callable[[int], None]
+"""Told of frames as they are looked at, how many of them; to cancel, it raises."""
+
+
+def nobody_waits(frames: int) -> None:
+    """For work whose progress nobody wants to see."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class Tools:
     encoder: ClipEncoder | None = None
     perceptual: Perceptual | None = None
     prompt: Tensor | None = None  # (d) of `MeasuringOptions.prompt`
+    on_work: OnWork = nobody_waits
 
 
 @dataclass(frozen=True)
@@ -98,9 +105,9 @@ def checked(clip: Tensor, what: str = "The clip") -> Tensor:
 class Seen:
     """A (f h w c) clip, and what is found in it, each but once."""
 
-    def __init__(self, clip: Tensor, encoder: ClipEncoder | None) -> None:
+    def __init__(self, clip: Tensor, tools: Tools) -> None:
         self.clip = clip
-        self._encoder = encoder
+        self._tools = tools
 
     @cached_property
     def small(self) -> Any:
@@ -108,7 +115,11 @@ class Seen:
 
     @cached_property
     def flows(self) -> list[Any]:
-        return list(motion.flows(self.small))
+        found = []
+        for flow in motion.flows(self.small):
+            found.append(flow)
+            self._tools.on_work(1)
+        return found
 
     @cached_property
     def lab(self) -> Tensor:
@@ -117,8 +128,15 @@ class Seen:
     @cached_property
     def features(self) -> Tensor:
         """(f d)"""
-        assert self._encoder is not None
-        return self._encoder.frames(to_bytes(self.clip))
+        assert self._tools.encoder is not None
+        done = 0
+
+        def on_frames(seen: int) -> None:
+            nonlocal done
+            self._tools.on_work(seen - done)
+            done = seen
+
+        return self._tools.encoder.frames(to_bytes(self.clip), on_frames)
 
     @property
     def gist(self) -> Tensor | None:
@@ -129,8 +147,9 @@ class Seen:
 class Truth:
     """A true (f h w c) clip, which is measured once for all clips that are held against the same frames of it."""
 
-    def __init__(self, clip: Tensor) -> None:
+    def __init__(self, clip: Tensor, series: Mapping[str, Sequence[float]] | None = None) -> None:
         self.clip = checked(clip, "The truth")
+        self.series = series or {}
         self._seen: tuple[tuple[int, ...], Seen, dict[str, Measured]] | None = None
 
     def measured(
@@ -139,8 +158,9 @@ class Truth:
         """Some of its frames, by their numbers, and what can be told of them alone."""
         key = tuple(frames)
         if self._seen is None or self._seen[0] != key:
-            seen = Seen(self.clip[list(frames)], tools.encoder)
-            self._seen = key, seen, _alone(seen, tools, options)
+            seen = Seen(self.clip[list(frames)], tools)
+            own = _series(self.series, frames, len(self.clip), "true clip")
+            self._seen = key, seen, _alone(seen, tools, options) | own
         return self._seen[1:]
 
 
@@ -161,7 +181,7 @@ def measure(
     clip = checked(clip)
     aligned = align(clip, truth.clip, options.alignment, rate=rate, true_rate=true_rate) if truth else None
     frames = tuple(aligned.frames if aligned else range(len(clip)))
-    own = Seen(aligned.clip if aligned else clip, tools.encoder)
+    own = Seen(aligned.clip if aligned else clip, tools)
     values = _alone(own, tools, options)
     true: Seen | None = None
     true_values: dict[str, Measured] = {}
@@ -170,7 +190,7 @@ def measure(
         true, true_values = truth.measured(aligned.true_frames, tools, options)
         values |= _against(own, true, tools, options)
         floor = _floor(true, values)
-    values |= _series(series or {}, frames, len(clip))
+    values |= _series(series or {}, frames, len(clip), "clip")
     order = [*METRICS, *(name for name in values if name not in METRICS)]
     return ClipMeasures(
         values={name: values[name] for name in order if name in values},
@@ -266,13 +286,13 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _series(series: Mapping[str, Sequence[float]], frames: Sequence[int], count: int) -> dict[str, Measured]:
+def _series(series: Mapping[str, Sequence[float]], frames: Sequence[int], count: int, what: str) -> dict[str, Measured]:
     for name, values in series.items():
         if name in METRICS:
             raise EvaluationError(f"A series is called {name!r}, as a measure of ours is. Choose another name.")
         if len(values) != count:
             raise EvaluationError(
-                f"The series {name!r} has {len(values)} values and the clip {count} frames. Give each frame one."
+                f"The series {name!r} has {len(values)} values and the {what} {count} frames. Give each frame one."
             )
     return {name: _of([values[number] for number in frames]) for name, values in series.items()}
 

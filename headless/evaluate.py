@@ -13,13 +13,10 @@ from .progress import ProgressDisplay
 
 if TYPE_CHECKING:  # torch comes with it, and `--help` should not wait for it
     from ..evaluation.evaluate import Candidate, TrueClip
-    from ..evaluation.report import Report
     from ..evaluation.sources import ClipOnDisk
 
 OK, SHORT = 0, 2
-DATA, TABLE, PAGE = "report.json", "report.csv", "report.html"
-LONGEST_NAME = 32
-EXAMPLES = f"""\
+EXAMPLES = """\
 examples:
   A generated clip against the true one:
     zoetrope evaluate made.mp4 --truth real.mp4 --out report
@@ -28,9 +25,9 @@ examples:
   A check for CI, whose exit code is 2 where a mean falls short:
     zoetrope evaluate made.mp4 --truth real.mp4 --fail-under ssim=0.8 --fail-under warp_error=0.05
 
-A clip is a video or a folder of frames. --out writes {DATA}, {TABLE} and {PAGE}. A clip that stands still, or whose
-frames are in no order, is ranked last whatever its numbers. One that cannot be read is told, and the exit code is 2
-then.
+A clip is a video or a folder of frames. --out writes report.json, report.csv and report.html. A clip that stands still,
+or whose frames are in no order, is ranked last whatever its numbers. One that cannot be read is told, and the exit code
+is 2 then.
 """
 
 
@@ -43,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", default="", help="what the clips should show")
     parser.add_argument(
         "--clip",
-        default="none",
+        default="builtin",
         metavar="MODEL",
-        help="also measure with this CLIP: a folder, or a file (default: none)",
+        help="CLIP: a folder, a file, builtin (the small one of the pack) or none (default: builtin)",
     )
     parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of CLIP")
     parser.add_argument("--lpips", type=Path, metavar="DIR", help="a folder with the weights of LPIPS")
@@ -66,6 +63,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Measure; gives 0 where every clip could be measured and nothing falls short, else 2."""
     from ..evaluation.evaluate import evaluate
     from ..evaluation.report import fails
+    from ..evaluation.report_files import write_report
+    from ..evaluation.report_text import as_text
 
     floors = parse_floors(arguments.fail_under)
     candidates = candidates_of(arguments.generated, arguments.truth)
@@ -187,37 +186,3 @@ def _perceptual(arguments: argparse.Namespace) -> Any:
     from ..host.weights import managed
 
     return load_perceptual(arguments.lpips, arguments.lpips_trunk, place=managed)
-
-
-def as_text(report: Report) -> str:
-    """A line for each clip, then a table of the models, then what is worth a sentence."""
-    from ..evaluation.metrics import metric_of
-    from ..evaluation.report import told
-
-    names = [*report.deciding, "dynamic_degree"] if "dynamic_degree" in report.names else report.deciding
-    lines = []
-    for clip in report.clips:
-        numbers = ", ".join(f"{name} {told(clip.mean(name), metric_of(name))}" for name in names)
-        lines.append(f"{clip.name}: {numbers}" + (f" ({clip.verdict})" if clip.verdict else ""))
-    rows = [["", "rank", *names]]
-    for model in report.models:
-        rank = "-" if model.rank is None else f"{model.rank:.2f}"
-        means = [told(model.metrics[name].value, metric_of(name)) for name in names]
-        rows.append([model.name[-LONGEST_NAME:], rank, *means])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines.append("")
-    for first, *others in rows:
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
-    return "\n".join([*lines, "", *report.summary()]).rstrip() + "\n"
-
-
-def write_report(report: Report, out: Path) -> list[Path]:
-    """Write the report as JSON, as a table and as a page."""
-    from ..media.files import written_beside
-
-    contents = {DATA: report.to_json(), TABLE: report.to_csv(), PAGE: report.to_html()}
-    for name, content in contents.items():
-        with written_beside(out / name) as draft:
-            draft.write_text(content, encoding="utf-8", newline="\n")
-    return [out / name for name in contents]

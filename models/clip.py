@@ -18,6 +18,7 @@ from torch import Tensor
 from ..host.clip import tokenizer_folder
 from ..host.weights import Weights, stationary
 from ..media.pictures import Pixels, opaque
+from .builtin_models import CLIP as BUILTIN
 from .clip_layouts import ACTIVATIONS, Activation, Preprocessing, find_clip
 from .errors import CheckpointError
 from .svd_parts import build, fill
@@ -25,8 +26,6 @@ from .svd_parts import build, fill
 if TYPE_CHECKING:
     from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
-BUILTIN = Path(__file__).parent / "builtin" / "clip"
-"""The small CLIP that comes with the pack, a folder of transformers."""
 PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 Place = Callable[[Any], Weights[Any]]
 Tokenize = Callable[[str], list[int]]

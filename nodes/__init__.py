@@ -1,7 +1,10 @@
 """The nodes, and how ComfyUI gets them."""
 
 from ..host import ComfyExtension, io
+from .clip import LoadCLIP
 from .comparing import CompareBeforeAndAfter
+from .evaluation import CLIPSimilarity, CompareVideos, EvaluateVideo
+from .evaluation_report import EvaluationReport
 from .footage import FootageFromVideos, LoadFootage, SplitFootage
 from .footage_views import FootageReport, FootageToFrames, FramePairs
 from .frames import ExtractFrames
@@ -13,7 +16,7 @@ from .saving import SaveFrames, SaveGif
 from .sv3d import MakeCameraPath, SV3DOrbit
 from .svd import LoadSVD, SVDImageToVideo
 from .svd_chain import SVDChain
-from .toyworld import ToyWorldClip, ToyWorldVideos
+from .toyworld import MoonPhases, ToyWorldClip, ToyWorldVideos
 from .training import TrainingReport, TrainSVDLoRA
 from .watermark import ReadWatermark, Watermark
 
@@ -43,6 +46,12 @@ NODES: list[type[io.ComfyNode]] = [
     CompareBeforeAndAfter,
     Watermark,
     ReadWatermark,
+    LoadCLIP,
+    CLIPSimilarity,
+    EvaluateVideo,
+    CompareVideos,
+    EvaluationReport,
+    MoonPhases,
 ]
 
 

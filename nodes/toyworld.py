@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from ..host import folders, io, video
+from ..media.pictures import check_clip
 from ..media.rates import FASTEST, exact_rate
 from ..toyworld.clip import LARGEST_SEED, SMALLEST_SIDE, ClipOptions
+from ..toyworld.moon_phases import phases_in
 from ..toyworld.scenes import SCENES, draw
 from ..toyworld.shapes import ShapesOptions
 from ..toyworld.sound import ticks
@@ -126,6 +130,37 @@ class ToyWorldVideos(io.ComfyNode):
         if not folder.is_dir():
             write_videos(folder, options, watch(pictures=False))
         return io.NodeOutput(folders.annotated(folder))
+
+
+class MoonPhases(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ZoetropeMoonPhases",
+            display_name="Moon Phases",
+            category="Zoetrope/toy world",
+            description="Finds from the pixels how much of the moon is lit in each frame of a clip: 1 is a full moon, "
+            "0 a new one. A measure of what the clip shows, to set beside CLIP's in Evaluate Video and Compare Videos.",
+            search_aliases=["lit fraction", "moon phase", "custom metric", "series", "measure"],
+            inputs=[
+                io.Image.Input("images", tooltip="A clip of a moon that stays in its place."),
+                io.Image.Input(
+                    "full_moon",
+                    optional=True,
+                    tooltip="A picture of that moon, full, of the same size. Without one it is the clip's first frame.",
+                ),
+            ],
+            outputs=[
+                io.Custom("FLOATS").Output(display_name="lit_fractions", tooltip="How much is lit in each frame."),
+                io.Float.Output(display_name="mean", tooltip="Their mean."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, images: Tensor, full_moon: Tensor | None = None) -> io.NodeOutput:
+        check_clip(images)
+        lit = phases_in(images, (images if full_moon is None else full_moon)[0])
+        return io.NodeOutput(lit, sum(lit) / len(lit))
 
 
 def _clip_inputs(default: ClipOptions) -> list[io.Float.Input | io.Int.Input]:

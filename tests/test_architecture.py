@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,18 @@ def imported_at_once(path: Path) -> ast.Module:
             return ast.Module(node.orelse, []) if only_for_types else self.generic_visit(node)
 
     return Later().visit(tree_of(path))
+
+
+def modules_needed_by(path: Path) -> Iterator[str]:
+    """Dotted names of what must have been imported before this module has; the packages around it are anyway."""
+    known = {dotted(each) for each in MODULES}
+    around = {".".join(dotted(path).split(".")[:depth]) for depth in range(1, len(dotted(path).split(".")) + 1)}
+    folder = ["zoetrope", *path.relative_to(ROOT).parent.parts]
+    for dots, name in imports_in(imported_at_once(path)):
+        if dots:
+            parts = [*folder[: len(folder) - dots + 1], *name.split(".")]
+            places = {".".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
+            yield from (places & known) - around
 
 
 def test_every_package_has_a_layer():
@@ -192,23 +205,26 @@ def test_a_module_is_named_for_what_it_holds_and_like_nobody_elses(path):
     assert package_of(path) not in OTHERS_NAMES
 
 
-def test_every_module_imports_alone():
-    """In one process, for the time; but each time as if it were the first of the pack."""
-    script = """
-import importlib, sys, traceback
-failed = False
-for name in sys.argv[1:]:
-    for loaded in [loaded for loaded in sys.modules if loaded.partition(".")[0] == "zoetrope"]:
-        del sys.modules[loaded]
-    try:
-        importlib.import_module(name)
-    except Exception:
-        failed = True
-        print(name, traceback.format_exc(), sep="\\n")
-sys.exit(failed)
-"""
-    names = [dotted(path) for path in MODULES]
+def test_every_module_imports():
+    script = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
 
-    run = subprocess.run([sys.executable, "-c", script, *names], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", script, *map(dotted, MODULES)], capture_output=True, text=True)
 
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_no_module_needs_another_that_needs_it():
+    """So it does not matter which is imported first: each imports alone, as all do together."""
+    order = TopologicalSorter({dotted(path): set(modules_needed_by(path)) for path in MODULES})
+
+    try:
+        order.prepare()
+    except CycleError as error:
+        pytest.fail(f"{' needs '.join(reversed(error.args[1]))}")
+
+
+def test_the_check_for_circles_sees_what_is_imported_at_once():
+    needed = set(modules_needed_by(ROOT / "nodes" / "frames.py"))
+
+    assert {"zoetrope.host", "zoetrope.media.extraction", "zoetrope.nodes.watching"} <= needed, needed
+    assert "zoetrope.nodes" not in needed  # it is there before any module in it

@@ -14,6 +14,8 @@ from zoetrope.clips.choosing import SplitOptions
 from zoetrope.clips.different import MostDifferent, OnePerScene
 from zoetrope.clips.extracting import ExtractingOptions
 from zoetrope.clips.pairs import PairOptions
+from zoetrope.evaluation.alignment import AlignmentOptions
+from zoetrope.evaluation.measuring import MeasuringOptions
 from zoetrope.media.frame_folders import FramesOptions
 from zoetrope.media.gifs import GifOptions
 from zoetrope.media.resizing import ResizeOptions
@@ -57,6 +59,12 @@ OPTIONS = {  # whose defaults a node's widgets must show
     "ZoetropePrepareObject": [ObjectOptions()],
     "ZoetropeWatermark": [],
     "ZoetropeReadWatermark": [],
+    "ZoetropeLoadCLIP": [],
+    "ZoetropeCLIPSimilarity": [],
+    "ZoetropeEvaluateVideo": [MeasuringOptions(), AlignmentOptions()],
+    "ZoetropeCompareVideos": [MeasuringOptions(), AlignmentOptions()],
+    "ZoetropeEvaluationReport": [],
+    "ZoetropeMoonPhases": [],
 }
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 every_node = pytest.mark.parametrize("node", NODES, ids=lambda node: node.__name__)

@@ -15,9 +15,11 @@ from zoetrope.headless.runner import run_workflow
 from zoetrope.headless.workflow import load_workflow
 from zoetrope.media.reading import load_frames, probe
 from zoetrope.media.sound import read_sound
+from zoetrope.models import clip as clip_models
 from zoetrope.models.builtin_models import builtin_names
 from zoetrope.models.released import RELEASED
 
+from ..evaluation.conftest import write_clip
 from ..small_models import SIDE, made_small, put_models
 from ..small_models import SMALL as SMALL_INPUTS
 
@@ -295,3 +297,47 @@ def test_watermark_marks_a_clip_and_reads_the_mark(tmp_path):
     texts = [shown["text"] for shown in result.outputs.values() if "text" in shown]
     assert [tuple(text) for text in texts] == [("made by AI",)]
     assert probe(result.files[-1]).frames == 24
+
+
+@pytest.mark.parametrize("name, folder", [
+    ("evaluate_against_truth", "evaluation"), ("compare_three_clips", "comparison"),
+    ("evaluate_before_and_after", "before_and_after"),
+])  # fmt: skip
+def test_a_workflow_that_measures_saves_its_report(name, folder, tmp_path):
+    prompt = json.loads((WORKFLOWS[name].parent / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    (toy,) = (node for node in prompt.values() if node["class_type"] == "ZoetropeToyWorldClip")
+    scale = 64 / toy["inputs"]["width"]
+    for node in prompt.values():  # smaller and shorter, or it takes long to measure
+        if node is toy:
+            node["inputs"] |= {"width": 64, "height": 64, "seconds": 6 / node["inputs"]["frames_per_second"]}
+        if node["class_type"] == "ZoetropeResizeFrames":
+            node["inputs"]["width"] = round(node["inputs"]["width"] * scale)
+        if node["class_type"] == "RepeatImageBatch":
+            node["inputs"]["amount"] = 6
+    run_workflow(prompt, output=tmp_path)
+
+    record = json.loads((tmp_path / "zoetrope" / f"{folder}_00001" / "report.json").read_text(encoding="utf-8"))
+    verdicts = [clip["verdict"] for clip in record["clips"]]
+    assert (
+        verdicts
+        == {
+            "evaluation": [""],
+            "comparison": ["", "", "stands still"],
+            "before_and_after": ["stands still", ""],
+        }[folder]
+    )
+    assert record["winner"] == {"evaluation": None, "comparison": "loses little", "before_and_after": "after"}[folder]
+    if folder == "before_and_after":
+        before, after = (clip["metrics"]["lit fraction"]["mean"] for clip in record["clips"])
+        assert before > 0.99 and after < 0.6
+
+
+def test_clip_similarity_draws_what_clip_sees(tmp_path, monkeypatch):
+    monkeypatch.setattr(clip_models, "BUILTIN", write_clip(tmp_path / "clip"))
+    small = {"width": 64, "height": 36, "seconds": 0.5}
+    overrides = {f"Toy World Clip.{name}": value for name, value in small.items()}
+
+    result = run_workflow(WORKFLOWS["clip_similarity"], overrides=overrides, output=tmp_path / "out")
+
+    (text,) = [shown["text"] for shown in result.outputs.values() if "text" in shown]
+    assert -1 < float(text[0]) < 1

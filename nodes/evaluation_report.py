@@ -1,0 +1,109 @@
+"""Reports of what was measured, as files and as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..evaluation.report import Report
+from ..evaluation.report_files import write_report
+from ..evaluation.report_pictures import curves_picture, heat_picture, models_picture, strip_picture
+from ..evaluation.report_text import as_text
+from ..host import folders, io, ui, work
+from ..media.files import NumberedName, folder_written_beside
+from ..media.pictures import Pixels, as_images, encode_png
+from . import previews
+from .evaluation_inputs import EvaluationType, chosen_metric, measure_input
+
+PICTURES: dict[str, Callable[[Report, str, str], Pixels]] = {
+    "curves": lambda report, measure, clip: curves_picture(report, measure, clip),
+    "models": lambda report, measure, clip: models_picture(report),
+    "heat map": lambda report, measure, clip: heat_picture(report),
+    "frames": lambda report, measure, clip: strip_picture(report, clip, measure),
+}
+ALL = "all"
+PICTURE = "report.png"
+
+
+class EvaluationReport(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ZoetropeEvaluationReport",
+            display_name="Evaluation Report",
+            category="Zoetrope/evaluation",
+            description="Saves what was measured as a page with curves and clips side by side, as a table and as JSON, "
+            "and draws it.",
+            search_aliases=["plot", "chart", "metrics report", "html report", "csv", "save evaluation"],
+            inputs=[
+                EvaluationType.Input("evaluation", tooltip="From Evaluate Video, Compare Videos or CLIP Similarity."),
+                io.Combo.Input(
+                    "picture",
+                    options=[*PICTURES, ALL],
+                    default="curves",
+                    tooltip="curves: the measure over the frames. models: the means of all clips. heat map: clips by "
+                    "measures. frames: the best and the worst frames with their scores. all: each below the other.",
+                ),
+                measure_input(),
+                io.String.Input(
+                    "clip",
+                    default="",
+                    tooltip="The name of the clip that curves and frames show. Empty: all curves, and the first "
+                    "clip's frames.",
+                ),
+                io.Boolean.Input("save", default=True, tooltip="On: the report is saved. Off: it is only shown."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="zoetrope/evaluation",
+                    tooltip="The new folder in the output folder; a number is added. %date% is filled in.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="picture", tooltip="What is drawn."),
+                io.String.Output(display_name="report", tooltip="What was found, in sentences and a table."),
+                io.String.Output(
+                    display_name="folder",
+                    tooltip="The new folder, as a path inside the output folder: report.html, report.csv, report.json "
+                    "and report.png lie in it. Empty where nothing is saved.",
+                ),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls, evaluation: Report, picture: str, measure: str, clip: str, save: bool, filename_prefix: str
+    ) -> io.NodeOutput:
+        drawn = draw(evaluation, picture, chosen_metric(evaluation, measure).name, clip.strip())
+        folder, shown = _saved(evaluation, drawn, filename_prefix) if save else ("", previews.still(drawn).as_dict())
+        return io.NodeOutput(as_images(drawn), as_text(evaluation), folder, ui=shown)
+
+
+def draw(report: Report, picture: str, measure: str, clip: str) -> Pixels:
+    """One kind of picture, or all below each other."""
+    if picture != ALL:
+        return PICTURES[picture](report, measure, clip)
+    progress = work.Progress(len(PICTURES))
+    drawn = []
+    for done, make in enumerate(PICTURES.values(), 1):
+        drawn.append(make(report, measure, clip))
+        progress.update(done)
+    width = max(each.shape[1] for each in drawn)
+    paper = [np.pad(each, ((0, 0), (0, width - each.shape[1]), (0, 0)), constant_values=255) for each in drawn]
+    return np.concatenate(paper)
+
+
+def _saved(report: Report, picture: Pixels, prefix: str) -> tuple[str, dict[str, Any]]:
+    """Save a report in a new folder; gives it as a path inside the output folder, and what the node shows of it."""
+    target = folders.numbered(prefix)
+    new = NumberedName(lambda number: target.folder / f"{target.stem}_{number:05}", target.counter)
+    with folder_written_beside(new) as draft:
+        names = [PICTURE, *(path.name for path in write_report(report, draft))]
+        (draft / PICTURE).write_bytes(encode_png(picture))
+    folder = Path(target.subfolder, new.path.name).as_posix()
+    files = ui.SavedImages([ui.SavedResult(name, folder, io.FolderType.output) for name in names]).as_dict()["images"]
+    # The node shows the picture; "files" names all of them for those who fetch what was saved.
+    return folder, {"images": files[:1], "files": files}
