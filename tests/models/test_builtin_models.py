@@ -7,11 +7,13 @@ import torch
 
 from zoetrope.models import builtin_models
 from zoetrope.models.builtin_models import BUILTIN, builtin_names, find_builtin, is_builtin
+from zoetrope.models.clip import load_clip
 from zoetrope.models.errors import CheckpointError
 from zoetrope.models.lora import load_lora
 from zoetrope.models.svd import load_svd, recognise
 
 MOST_BYTES, MOST_BYTES_TOGETHER = 12_000_000, 40_000_000
+MODELS, LORAS = ["svd", "sv3d_p", "sv3d_u"], ["svd-moon-lora"]
 
 
 @pytest.fixture
@@ -38,7 +40,20 @@ def test_a_name_that_does_not_ship_is_told_with_those_that_do(shipped):
         find_builtin("builtin:../svd", "models")
 
 
-@pytest.mark.parametrize("name", builtin_names("models"))
+def test_what_ships_is_what_is_promised():
+    assert builtin_names("models") == [f"builtin:{name}" for name in MODELS]
+    assert builtin_names("loras") == [f"builtin:{name}" for name in LORAS]
+    assert load_clip("builtin", dtype=torch.float32, device="cpu").text is not None
+
+
+@pytest.mark.parametrize("name", [*MODELS, *LORAS, "vae", "clip"])
+def test_what_ships_has_a_card_that_tells_how_it_was_made(name):
+    card = (BUILTIN / f"{name}.md").read_text(encoding="utf-8")
+
+    assert all(word in card for word in ("Data", "Seed", "Time", "Numbers", f"zoetrope toyworld train {name}"))
+
+
+@pytest.mark.parametrize("name", [f"builtin:{name}" for name in MODELS])
 def test_every_model_that_ships_loads(name):
     facts = recognise(name)
     model = load_svd(name, dtype=torch.float32, device="cpu")
@@ -48,7 +63,7 @@ def test_every_model_that_ships_loads(name):
     assert all(weights.isfinite().all() for weights in model.unet.module.parameters())
 
 
-@pytest.mark.parametrize("name", builtin_names("loras"))
+@pytest.mark.parametrize("name", [f"builtin:{name}" for name in LORAS])
 def test_every_lora_that_ships_loads(name):
     model = load_svd("builtin:svd", dtype=torch.float32, device="cpu")
 
@@ -58,5 +73,5 @@ def test_every_lora_that_ships_loads(name):
 def test_what_ships_is_small():
     sizes = {path: path.stat().st_size for path in BUILTIN.rglob("*") if path.is_file()}
 
-    assert max(sizes.values(), default=0) < MOST_BYTES
+    assert max(sizes.values()) < MOST_BYTES
     assert sum(sizes.values()) < MOST_BYTES_TOGETHER

@@ -1,9 +1,7 @@
 """What `sv3d_p` and `sv3d_u` are taught, and that what ships has learned it."""
 
-import pytest
 import torch
 
-from zoetrope.models.builtin_models import BUILTIN, builtin_names
 from zoetrope.models.new_svd import UNetSize, new_unet
 from zoetrope.toyworld.held_out import FIRST_HELD_OUT
 from zoetrope.toyworld.measuring import MeasuringOptions, measure
@@ -58,30 +56,15 @@ def test_the_recipes_train_for_less_where_asked_to(tmp_path):
     assert recipe_of("sv3d_u").needs == ("sv3d_p",)
 
 
-@pytest.fixture(scope="module")
-def shipped():
-    missing = {"builtin:sv3d_p", "builtin:sv3d_u"} - set(builtin_names("models"))
-    if missing:
-        pytest.skip(f"{', '.join(sorted(missing))}: not trained yet, so there is nothing to measure")
-    return BUILTIN
-
-
-def test_views_are_from_the_angles_that_are_asked_for(shipped):
+def test_views_are_from_the_angles_that_are_asked_for():
     found = measure("sv3d_p", MeasuringOptions(seeds=3, steps=10))
 
     assert found.number(NEARER) >= 0.7
     assert found.number("views that follow when the path is another") >= 0.7
 
 
-def test_sv3d_u_goes_round(shipped):
+def test_sv3d_u_goes_round():
     found = measure("sv3d_u", MeasuringOptions(seeds=2, steps=10))
 
     assert found.number(NEARER) >= 0.7
     assert found.number("median error of the angle") <= 20
-
-
-@pytest.mark.parametrize("name", ["sv3d_p", "sv3d_u"])
-def test_what_ships_is_small_and_has_a_card(shipped, name):
-    assert (shipped / f"{name}.safetensors").stat().st_size < 12_000_000
-    card = (shipped / f"{name}.md").read_text(encoding="utf-8")
-    assert all(word in card for word in ("Data", "Seed", "Time", "Numbers", f"zoetrope toyworld train {name}"))
