@@ -3,11 +3,9 @@
     python .ci/pictures.py
 
 Each shipped workflow runs as it is, and its own files become its thumbnail; those that make clips do it with the small
-models that ship. One that needs a checkpoint shows its input and, drawn, what becomes of it. Run it again when a
-workflow or a model changes.
+models that ship. It takes minutes, for one of them trains a LoRA. Run it again when a workflow or a model changes.
 """
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -39,9 +37,7 @@ Pixels = NDArray[np.uint8]  # (h w c)
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = {
-            path.stem: run_workflow(path, output=Path(folder) / path.stem).files
-            for path in WORKFLOWS.glob("*.json")
-            if not needs_a_checkpoint(path)
+            path.stem: run_workflow(path, output=Path(folder) / path.stem).files for path in WORKFLOWS.glob("*.json")
         }
         gif, clip = made["video_to_gif"]
         save(grid([at(gif, share) for share in (0.1, 0.35, 0.6, 0.85)], 2), "video_to_gif")
@@ -53,25 +49,12 @@ def main() -> None:
         save(beside_its_mark(video(marked)[12]), "watermark")
         for name in ("evaluate_against_truth", "compare_three_clips", "evaluate_before_and_after"):
             save(top_of(next(path for path in made[name] if path.suffix == ".png")), name)
-        save_drawings()
+        sharp = toy_picture(512, 288, 3)
+        save(grid([sharp, sharp.resize((64, 36), Image.Resampling.BOX).resize(sharp.size)], 2), "clip_similarity")
         save_clips(made)
         shutil.copyfile(gif, DOCS / "video_to_gif.gif")
         save(fits(video(clip)[20]), "resize_frames", DOCS)
         save_demo(Path(folder))
-
-
-def needs_a_checkpoint(path: Path) -> bool:
-    nodes = json.loads(path.read_text(encoding="utf-8"))["nodes"]
-    loaders = ("ZoetropeLoadSVD", "ZoetropeLoadCLIP")
-    return any(node["type"] in loaders and not node["widgets_values"][0].startswith("builtin") for node in nodes)
-
-
-def save_drawings() -> None:
-    """The thumbnails of workflows that need a checkpoint."""
-    sharp = toy_picture(512, 288, 3)
-    save(grid([sharp, sharp.resize((64, 36), Image.Resampling.BOX).resize(sharp.size)], 2), "clip_similarity")
-    save(drawn([[(toy_picture(1024, 576, 1), 5)]] * 3), "lora_before_and_after")
-    save(grid([toy_picture(1024, 576, seed) for seed in range(8, 14)], 3), "train_svd_lora")
 
 
 def save_clips(made: dict[str, list[Path]]) -> None:
@@ -89,6 +72,10 @@ def save_clips(made: dict[str, list[Path]]) -> None:
     keys = [Keyframe(1, 0, 0), Keyframe(11, 45, 180), Keyframe(21, 0, 360)]
     views = grid(frames("object_camera_path", *range(0, 21, 2), 20), 3, size=(432, 432))
     save(side_by_side(Image.fromarray(picture_of(keyframes(keys))), views), "object_camera_path")
+    (sheet,) = [path for path in made["lora_before_and_after"] if path.suffix == ".png"]
+    with Image.open(sheet) as picture:
+        save(grid([picture], 1), "lora_before_and_after")
+    save(grid(frames("train_svd_lora", 0, 6, 13), 1), "train_svd_lora")
 
 
 def save_demo(folder: Path) -> None:
@@ -101,32 +88,6 @@ def save_demo(folder: Path) -> None:
 def toy_picture(width: int, height: int, seed: int) -> Image.Image:
     options = ShapesOptions(**STILL, width=width, height=height, seed=seed)
     return Image.fromarray(next(to_bytes(draw(options).images)))
-
-
-def drawn(rows: list[list[tuple[Image.Image | None, int]]]) -> Image.Image:
-    """Clips below each other, each of segments of so many frames: the first frame is a picture, the rest are empty."""
-    sheet = Image.new("RGB", SIZE, PAPER)
-    pen = ImageDraw.Draw(sheet)
-    height = min(230, (SIZE[1] - 40) // len(rows) - 14)
-    width = height * 16 // 9
-    for row, segments in enumerate(rows):
-        frames = [frame for picture, count in segments for frame in [picture] + [None] * (count - 1)]
-        step = (SIZE[0] - 60 - width) // (len(frames) - 1)
-        top = (SIZE[1] - len(rows) * (height + 14)) // 2 + row * (height + 14)
-        for at in reversed(range(len(frames))):  # the first one lies on top
-            left = 30 + at * step
-            shade = 0.5 * (1 - at / len(frames))
-            fill = tuple(round(paper + (ink - paper) * shade * 0.5) for paper, ink in zip(PAPER, INK, strict=True))
-            pen.rectangle((left, top, left + width, top + height), fill=fill, outline=(120, 122, 128), width=2)
-            if (frame := frames[at]) is not None:
-                sheet.paste(frame.resize((width, height), Image.Resampling.LANCZOS), (left, top))
-        starts = [sum(count for _, count in segments[:index]) for index in range(1, len(segments))]
-        for start in starts:  # where a segment goes on from the one before
-            edge = 30 + start * step + width
-            pen.line((edge, top - 12, edge, top + height + 12), fill=(244, 201, 93), width=5)
-        middle, right = top + height // 2, SIZE[0] - 62
-        pen.polygon([(right, middle - 22), (right, middle + 22), (right + 36, middle)], fill=INK)
-    return sheet
 
 
 def side_by_side(*pictures: Image.Image) -> Image.Image:

@@ -286,7 +286,6 @@ def test_watermark_marks_a_clip_and_reads_the_mark(tmp_path):
 
 @pytest.mark.parametrize("name, folder", [
     ("evaluate_against_truth", "evaluation"), ("compare_three_clips", "comparison"),
-    ("evaluate_before_and_after", "before_and_after"),
 ])  # fmt: skip
 def test_a_workflow_that_measures_saves_its_report(name, folder, tmp_path):
     prompt = json.loads((WORKFLOWS[name].parent / "api" / f"{name}.json").read_text(encoding="utf-8"))
@@ -303,18 +302,20 @@ def test_a_workflow_that_measures_saves_its_report(name, folder, tmp_path):
 
     record = json.loads((tmp_path / "zoetrope" / f"{folder}_00001" / "report.json").read_text(encoding="utf-8"))
     verdicts = [clip["verdict"] for clip in record["clips"]]
-    assert (
-        verdicts
-        == {
-            "evaluation": [""],
-            "comparison": ["", "", "stands still"],
-            "before_and_after": ["stands still", ""],
-        }[folder]
-    )
-    assert record["winner"] == {"evaluation": None, "comparison": "loses little", "before_and_after": "after"}[folder]
-    if folder == "before_and_after":
-        before, after = (clip["metrics"]["lit fraction"]["mean"] for clip in record["clips"])
-        assert before > 0.99 and after < 0.6
+    assert verdicts == {"evaluation": [""], "comparison": ["", "", "stands still"]}[folder]
+    assert record["winner"] == {"evaluation": None, "comparison": "loses little"}[folder]
+
+
+def test_before_and_after_a_lora_the_moon_is_measured(tmp_path):
+    """With the models that ship, as the workflow stands, in fewer steps of sampling."""
+    overrides = {f"{title}.steps": 8 for title in ("Before: it stays full", "After: it wanes")}
+
+    run_workflow(WORKFLOWS["evaluate_before_and_after"], overrides=overrides, output=tmp_path)
+
+    record = json.loads((tmp_path / "zoetrope" / "before_and_after_00001" / "report.json").read_text(encoding="utf-8"))
+    before, after = (clip["metrics"]["lit fraction"]["mean"] for clip in record["clips"])
+    assert before > 0.9 and after < 0.65
+    assert record["winner"] == "after"
 
 
 def test_clip_similarity_draws_what_clip_sees(tmp_path, monkeypatch):
