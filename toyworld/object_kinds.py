@@ -1,5 +1,6 @@
 """Things with distinct sides, made up from a seed: no two views of one that are a turn apart look the same.
 
+What lies on the far side can be told from what is seen: opposite sides have opposite colors.
 Every thing stands about the origin, upright; its front looks along z, or along x where it is a house.
 """
 
@@ -7,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from .chance import Chance
-from .solids import SIDES, Color, Part, box, cylinder, ellipsoid, prism
+from .solids import Color, Part, box, cylinder, ellipsoid, prism
 from .wording import with_article
 
 PAINTS: dict[str, Color] = {
@@ -18,16 +19,19 @@ PAINTS: dict[str, Color] = {
     "blue": (44, 112, 214),
     "purple": (136, 74, 190),
 }
+OPPOSITE = {"red": "green", "orange": "blue", "yellow": "purple", "green": "red", "blue": "orange", "purple": "yellow"}
 DARK, GREY, PALE, GLASS = (52, 54, 62), (132, 138, 148), (226, 222, 210), (150, 196, 222)
 WOOD, COFFEE = (150, 98, 58), (92, 58, 36)
 STRUT = 0.13
 
 
 def cube(chance: Chance) -> tuple[str, list[Part]]:
-    colors = chance.some_of(list(PAINTS.values()), 6)
-    return "a cube of six colors", [
-        box((-0.5, -0.5, -0.5), (0.5, 0.5, 0.5), GREY, dict(zip(SIDES, colors, strict=True))),
-    ]
+    # Of each two opposite colors one, in any order, is seen from the front.
+    front, right, top = (chance.one_of([one, OPPOSITE[one]]) for one in chance.some_of(["red", "orange", "yellow"], 3))
+    names = {"right": right, "left": OPPOSITE[right], "top": top, "bottom": OPPOSITE[top]}
+    names |= {"front": front, "back": OPPOSITE[front]}
+    sides = {side: PAINTS[name] for side, name in names.items()}
+    return "a cube of six colors", [box((-0.5, -0.5, -0.5), (0.5, 0.5, 0.5), GREY, sides)]
 
 
 def house(chance: Chance) -> tuple[str, list[Part]]:
@@ -60,7 +64,9 @@ def house(chance: Chance) -> tuple[str, list[Part]]:
 
 
 def mug(chance: Chance) -> tuple[str, list[Part]]:
-    color, badge, stripe = chance.some_of(list(PAINTS), 3)
+    color = chance.one_of(list(PAINTS))
+    badge = chance.one_of([paint for paint in PAINTS if paint not in (color, OPPOSITE[color])])
+    stripe = OPPOSITE[badge]
     radius, half = chance.between(0.42, 0.5), chance.between(0.5, 0.62)
     paint, x = PAINTS[color], radius * 0.94
     body = cylinder((0, 0, 0), 1, radius, half, paint)
@@ -110,7 +116,9 @@ LETTERS: dict[str, list[tuple[float, float, float, float]]] = {  # boxes: left, 
 
 def letter(chance: Chance) -> tuple[str, list[Part]]:
     name = chance.one_of(list(LETTERS))
-    front, back, sides = chance.some_of(list(PAINTS), 3)
+    front = chance.one_of(list(PAINTS))
+    back = OPPOSITE[front]
+    sides = chance.one_of([paint for paint in PAINTS if paint not in (front, back)])
     depth = chance.between(0.14, 0.24)
     faces = {"front": PAINTS[front], "back": PAINTS[back]}
     return f"a letter {name}, {front} in front and {back} behind", [

@@ -26,6 +26,7 @@ DISTANCE = 4.0  # from the thing's middle to the camera; a ball that holds the t
 MARGIN = 1.06  # the picture's half side, where that ball just touches it being 1
 SAMPLES = 4  # across a pixel that an edge crosses, and down
 LOWEST, HIGHEST = -10.0, 40.0  # degrees of elevation
+TURN = 35.0  # degrees from a thing's front to where azimuth 0 is, so that two of its sides are seen from there
 SWAY = 15.0  # degrees by which a wandering camera rises and sinks, about
 HIGHEST_VIEW = 60.0  # degrees of elevation, where each frame is seen from anywhere
 
@@ -104,22 +105,21 @@ class ObjectsClip:
 def make_up_thing(seed: int, kind: str = "any") -> Thing:
     chance = Chance(seed)
     drawn = chance.one_of(list(KINDS))
-    turn = chance.between(0, 360)
     kind = drawn if kind == "any" else kind
     words, parts = KINDS[kind](chance)
-    return Thing(kind, words, Solid(tuple(parts)), turn)
+    return Thing(kind, words, Solid(tuple(parts)), TURN)
 
 
 def compose(options: ObjectsOptions = ObjectsOptions()) -> Orbit:
     """Make up a thing and an orbit around it from the seed."""
     thing, chance = make_up_thing(options.seed, options.kind), Chance(options.seed)
     elevation, start, pace, shift = (chance.between(*ends) for ends in ((LOWEST, HIGHEST), (0, 1), (0.3, 0.9), (0, 1)))
-    shares = [frame / options.frames for frame in range(options.frames)]
+    shares = [(frame + 1) / options.frames for frame in range(options.frames)]  # the last is the input view again
     if options.orbit == "turn":
         elevations, azimuths = [elevation] * options.frames, [360 * share for share in shares]
     elif options.orbit == "views":
-        elevations = [chance.between(LOWEST, HIGHEST_VIEW) for _ in shares]
-        azimuths = [chance.between(0, 360) for _ in shares]
+        elevations = [*(chance.between(LOWEST, HIGHEST_VIEW) for _ in shares[1:]), elevation]
+        azimuths = [*(chance.between(0, 360) for _ in shares[1:]), 360.0]
     else:
         # Sines that come round with the turn, so that the clip loops; the pace never turns back.
         elevations = [elevation + SWAY * (_wave(share + start) - _wave(start)) for share in shares]

@@ -28,8 +28,8 @@ FRAMES = 21
 RATE = 7.0
 SIZE = UNetSize(widths=(64, 64), layers=1, attention=(False, True))
 # Of the paths of the camera, the first seed and how many clips; each clip shows another thing.
-PATHS = {"turn": (0, 350), "views": (100_000, 800), "wander": (200_000, 250)}
-TURNS = (0, 400)  # of which sv3d_p has seen most
+PATHS = {"turn": (0, 250), "views": (100_000, 250), "wander": (200_000, 200)}
+TURNS = (0, 250)  # which sv3d_p has seen
 MEASURED_STEPS = 25  # of sampling; more change little and take longer
 
 
@@ -62,7 +62,7 @@ def settings_of_p(workshop: Workshop, start: Path, shown: Path) -> SV3DTraining:
         width=SIDE,
         height=SIDE,
         batch=4,
-        learning_rate=2e-3,
+        learning_rate=1.5e-3,
         final_learning_rate=0.02,
         beta2=0.99,
         average_decay=0.998,
