@@ -74,7 +74,7 @@ def _add_object_arguments(parser: argparse.ArgumentParser) -> None:
         help="cut it out with this model of rembg's, as u2net.onnx, where the picture has no transparency",
     )
     group.add_argument("--prepared", action="store_true", help="take square pictures on white as they are")
-    group.add_argument("--side", type=int, metavar="PIXELS", help="of the views, a multiple of 64 (576)")
+    group.add_argument("--side", type=int, metavar="PIXELS", help="of the views, a multiple of 64 (the model's own)")
 
 
 def _add_camera_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from .progress import ProgressDisplay
@@ -48,10 +49,12 @@ def main(arguments: argparse.Namespace) -> int:
         steps=arguments.steps,
         device=arguments.device,
     )
-    with ProgressDisplay() as display:
-        measurement = measure(arguments.name, options, display.show)
+    # The file is begun first, so that one that cannot be written is told before anything is measured.
+    with nullcontext() if arguments.json is None else written_beside(arguments.json) as draft:
+        with ProgressDisplay() as display:
+            measurement = measure(arguments.name, options, display.show)
+        if draft is not None:
+            text = json.dumps(measurement.record(), indent=1, allow_nan=False)
+            draft.write_text(text + "\n", encoding="utf-8", newline="\n")
     sys.stdout.write(as_text(measurement))
-    if arguments.json is not None:
-        with written_beside(arguments.json) as draft:
-            draft.write_text(json.dumps(measurement.record(), indent=1) + "\n", encoding="utf-8", newline="\n")
     return OK

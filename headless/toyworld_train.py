@@ -15,11 +15,11 @@ NAMES = ("vae", "clip", "svd", "svd-moon-lora", "sv3d_p", "sv3d_u")  # as toywor
 EXAMPLES = """\
 examples:
   Each model, one after the other; hours on a processor, and it can be interrupted at any time:
-    zoetrope toyworld train all --out models
+    zoetrope toyworld train all --out toyworld-models
   Only the LoRA that makes the moon wane, on the model that ships:
-    zoetrope toyworld train svd-moon-lora --out models
+    zoetrope toyworld train svd-moon-lora --out toyworld-models
   For twenty minutes now, and later on from there with the same command:
-    zoetrope toyworld train svd --out models --minutes 20
+    zoetrope toyworld train svd --out toyworld-models --minutes 20
   Whether all of it works, in a few steps:
     zoetrope toyworld train all --out trial --share 0.002
 
@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("toyworld-models"), metavar="DIR", help="for the models (toyworld-models)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="another one gives another model (0)")
-    parser.add_argument("--minutes", type=float, default=0.0, metavar="M", help="pause after so many; 0 is never (0)")
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, metavar="M", help="pause a run of training after so many; 0 is never (0)"
+    )
     parser.add_argument("--share", type=float, default=1.0, metavar="X", help="of the recipe's training steps (1)")
 
 

@@ -104,6 +104,8 @@ def folder_written_beside(target: Target) -> Iterator[Path]:
     NumberedName that is taken meanwhile gets its next number.
     """
     path = Path(target)
+    if not path.name:
+        raise MediaError(f"{path} cannot become a new folder. Name one that is not there yet, such as {path / 'new'}.")
     if not isinstance(target, NumberedName):
         with _clear_errors(path, only_from_writing=False):
             refuse_taken(path)

@@ -102,8 +102,9 @@ def _size(checkpoint: Checkpoint) -> tuple[int, int] | None:
 
 
 def _sampling(checkpoint: Checkpoint) -> tuple[int, float, float] | None:
-    steps = number(checkpoint, "steps", 0)
-    lowest, highest = (_decimal(checkpoint, f"{which}_guidance", 1.0) for which in ("min", "max"))
+    # "steps" alone are those of training, in a file that a run has exported.
+    steps = number(checkpoint, "sampling_steps", 0)
+    lowest, highest = (_decimal(checkpoint, f"sampling_{which}_guidance", 1.0) for which in ("min", "max"))
     return (steps, lowest, highest) if steps else None
 
 

@@ -107,7 +107,7 @@ def _metadata(model: SVDModel) -> dict[str, str]:
         "clip_head_channels": encoder.hidden_size // encoder.num_attention_heads,
     }
     if model.numbers:
-        entries |= model.numbers._asdict()
+        entries |= {f"sampling_{name}": value for name, value in model.numbers._asdict().items()}
     return {METADATA + name: str(value) for name, value in entries.items() if value}
 
 

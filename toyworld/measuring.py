@@ -6,6 +6,7 @@ results against what is true. A model of one's own, or a LoRA, is measured in th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -79,12 +80,14 @@ class Measurement:
         return all(number.holds is not False for number in self.numbers)
 
     def record(self) -> dict[str, Any]:
-        """All of it as JSON holds it."""
+        """All of it as JSON holds it, which has no word for what is no number."""
         return {
             "title": self.title,
             "columns": list(self.columns),
-            "rows": [list(row) for row in self.rows],
-            "numbers": [asdict(number) | {"holds": number.holds} for number in self.numbers],
+            "rows": [[_finite(cell) for cell in row] for row in self.rows],
+            "numbers": [
+                asdict(number) | {"value": _finite(number.value), "holds": number.holds} for number in self.numbers
+            ],
         }
 
 
@@ -98,6 +101,13 @@ MEASURES: Mapping[str, tuple[str, str]] = {
     "sv3d_u": ("measuring_views", "measure_turns"),
 }
 """By the name of the model that ships: the module here and the function in it, imported when it is asked for."""
+NOT_FOR: Mapping[str, tuple[str, ...]] = {
+    "svd": ("lora",),
+    "clip": ("lora", "steps"),
+    "sv3d_p": ("lora",),
+    "sv3d_u": ("lora",),
+}
+"""The options that mean nothing to a measure."""
 
 
 def measure(
@@ -106,7 +116,15 @@ def measure(
     on_progress: OnProgress = lambda title, done, total: None,
 ) -> Measurement:
     """Measure a model that ships, or another in its place."""
-    return measure_of(name)(options, on_progress)
+    found = measure_of(name)
+    for option in NOT_FOR.get(name, ()):
+        if getattr(options, option):
+            raise ValueError(f"{option} means nothing to the measure of {name}. Leave it out.")
+    return found(options, on_progress)
+
+
+def _finite(cell: float | int | str) -> float | int | str | None:
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def measure_of(name: str) -> Measure:

@@ -22,7 +22,7 @@ LEAST_SHARE = 0.8
 def measure_retrieval(options: MeasuringOptions, on_progress: OnProgress) -> Measurement:
     """Show it held-out pictures of a shape, no two with one caption, and let both find each other."""
     wanted = options.seeds or PICTURES
-    folder = Path(options.model or CLIP)
+    folder = CLIP if options.model in ("", "builtin") else Path(options.model)
     clip, processor = load_clip(folder, options.device)
     pictures = draw_different(
         wanted,

@@ -90,7 +90,7 @@ def _fit_encoder(vae: Any, pictures: Tensor) -> None:
     last.bias[:MEANS] = bias
     others = vae.encode(pictures).latent_dist.mean[:, MEANS:]
     last.weight[MEANS:channels] /= others.std()
-    last.bias[MEANS:channels] = -others.mean() / others.std()
+    last.bias[MEANS:channels] = (last.bias[MEANS:channels] - others.mean()) / others.std()
 
 
 def _fit_decoder(vae: Any, pictures: Tensor) -> None:

@@ -276,7 +276,8 @@ def _disk_bytes(settings: ClipTraining, clips: ChosenClips, parameters: int, fra
     held = sum(len(clip.frames) for clip in (*clips.trained, *clips.held_out))
     drawn = settings.steps * settings.batch * settings.accumulation * processes * frames
     latent = settings.width * settings.height // 64 * 4 * FLOAT_BYTES + 4096
-    return states + parameters * FLOAT_BYTES + min(held, drawn) * latent + SPARE_DISK
+    noised = getattr(settings, "noised_pictures", 0) * min(held, drawn // frames)
+    return states + parameters * FLOAT_BYTES + (min(held, drawn) + noised) * latent + SPARE_DISK
 
 
 def _size(size: int) -> str:

@@ -73,7 +73,7 @@ def test_a_model_that_says_nothing_of_itself_is_sampled_as_its_version(tiny_chec
 def test_guidance_that_is_no_number_is_refused_with_the_files_name(new, tmp_path):
     path = tmp_path / "new.safetensors"
     model = new()
-    save_svd(model, path, {"zoetrope.steps": "20", "zoetrope.max_guidance": "much"})
+    save_svd(model, path, {"zoetrope.sampling_steps": "20", "zoetrope.sampling_max_guidance": "much"})
 
     with pytest.raises(CheckpointError, match=r"new\.safetensors say that zoetrope\.max_guidance is 'much'"):
         load_svd(path, **ON_CPU)

@@ -12,6 +12,7 @@ from typing import Any
 from ...clips.footage import Footage, read_footage, update_manifest
 from ...media.files import written_beside
 from ...models.builtin_models import BUILTIN
+from ...trainers.errors import clear_writing_errors
 from ...trainers.loop import TrainingStep
 from ...trainers.run_folder import RunFolder, nobody_reads
 from ...trainers.states import Note
@@ -22,7 +23,13 @@ WARM_UP_STEPS = 100
 VALIDATED_EVERY = 20  # clips, of which the last is set aside
 # Where the parts of built-in models are that have no file of their own.
 WITHIN = {"vae": "svd.safetensors", "vae_image": "sv3d_p.safetensors"}
-FILES = {"vae": "vae.safetensors", "vae_image": "vae_image.safetensors", "clip": "clip", "svd": "svd.safetensors"}
+FILES = {
+    "vae": "vae.safetensors",
+    "vae_image": "vae_image.safetensors",
+    "clip": "clip",
+    "svd": "svd.safetensors",
+    "sv3d_p": "sv3d_p.safetensors",
+}
 LICENCE = (
     "Apache-2.0, as the pack. All that it was trained on was drawn by the pack's own code from seeds; no picture, text "
     "or weight of anybody else went in."
@@ -96,11 +103,13 @@ class Workshop:
         return {"session_minutes": self.session_minutes, "seed": self.seed}
 
     def part(self, name: str) -> Path:
-        """What another recipe made: the result of this folder, else what ships."""
-        for path in (self.out / FILES[name], BUILTIN / WITHIN.get(name, FILES[name])):
-            if path.exists():
-                return path
+        """What another recipe made: the result of this folder, with its card, else what ships."""
         recipe = "vae" if name == "vae_image" else name
+        own, shipped = self.out / FILES[name], BUILTIN / WITHIN.get(name, FILES[name])
+        if own.exists() and (self.out / f"{recipe}.md").exists():
+            return own
+        if shipped.exists():
+            return shipped
         raise ValueError(
             f"{self.name} needs {name}, which is not in {self.out} yet. Make it first: zoetrope toyworld train "
             f"{recipe} --out {self.out}"
@@ -137,12 +146,31 @@ class Workshop:
 
 def follow(recipe: Recipe, workshop: Workshop) -> Path:
     """Make a model and its card; returns the card's path."""
-    workshop.out.mkdir(parents=True, exist_ok=True)
+    _refuse_the_work_of_others(recipe, workshop)
+    with clear_writing_errors(workshop.out):
+        workshop.out.mkdir(parents=True, exist_ok=True)
     made = recipe.make(workshop)
     card = workshop.out / f"{recipe.name}.md"
     with written_beside(card) as draft:
         draft.write_text(card_of(recipe, made, workshop), encoding="utf-8", newline="\n")
     return card
+
+
+def _refuse_the_work_of_others(recipe: Recipe, workshop: Workshop) -> None:
+    """What another hand or another seed has made is not written over, and not gone on with."""
+    result, work = workshop.out / recipe.file, workshop.out / WORK / recipe.name
+    if result.exists() and not work.exists() and not (workshop.out / f"{recipe.name}.md").exists():
+        raise ValueError(
+            f"{result} is there already, and this recipe did not make it. Choose another folder with --out; nothing is "
+            "replaced."
+        )
+    for described in work.glob("*/run.yaml"):
+        begun = RunFolder(described.parent).description().get("settings", {}).get("seed", workshop.seed)
+        if begun != workshop.seed:
+            raise ValueError(
+                f"{described.parent} was begun with seed {begun}, and this is seed {workshop.seed}. Go on with --seed "
+                f"{begun}, or choose another folder with --out."
+            )
 
 
 def card_of(recipe: Recipe, made: Made, workshop: Workshop) -> str:
@@ -157,7 +185,7 @@ def card_of(recipe: Recipe, made: Made, workshop: Workshop) -> str:
         f"- Data: {made.data}",
         f"- Seed: {workshop.seed}",
         f"- Time: {_time(made.runs)}",
-        f"- Made by: `zoetrope toyworld train {recipe.name}{_seed_argument(workshop)}`",
+        f"- Made by: `zoetrope toyworld train {recipe.name}{_arguments(workshop)}`",
         f"- Licence: {LICENCE}",
         *(["", made.notes] if made.notes else []),
         "",
@@ -203,8 +231,9 @@ def _time(runs: Sequence[Path]) -> str:
     return f"{minutes:.0f} minutes of training with {threads} thread{'' if threads == 1 else 's'} of a processor"
 
 
-def _seed_argument(workshop: Workshop) -> str:
-    return f" --seed {workshop.seed}" if workshop.seed else ""
+def _arguments(workshop: Workshop) -> str:
+    seed = f" --seed {workshop.seed}" if workshop.seed else ""
+    return seed + (f" --share {workshop.share:g}" if workshop.share != 1 else "")
 
 
 def _table(head: tuple[str, str], rows: Any) -> list[str]:

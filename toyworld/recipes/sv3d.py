@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ...models.new_svd import UNetSize, new_svd
-from ...models.svd import Family, SVDModel, load_svd
+from ...models.svd import Family, SamplingNumbers, SVDModel, load_svd
 from ...models.svd_saving import save_svd
 from ...trainers.sv3d import SV3DTraining, train_sv3d
 from ..clip import seconds_of
@@ -30,7 +30,7 @@ SIZE = UNetSize(widths=(64, 64), layers=1, attention=(False, True))
 # Of the paths of the camera, the first seed and how many clips; each clip shows another thing.
 PATHS = {"turn": (0, 250), "views": (100_000, 250), "wander": (200_000, 200)}
 TURNS = (0, 250)  # which sv3d_p has seen
-MEASURED_STEPS = 25  # of sampling; more change little and take longer
+SAMPLING = SamplingNumbers(steps=25, min_guidance=1.0, max_guidance=1.0)  # more steps change little
 
 
 def footage_of_p() -> tuple[RenderingOptions, ...]:
@@ -74,7 +74,6 @@ def settings_of_p(workshop: Workshop, start: Path, shown: Path) -> SV3DTraining:
         validate_every=500,
         validation_clips=6,
         samples=2,
-        sample_steps=MEASURED_STEPS,
         **workshop.length(4500),
         **workshop.limits,
     )
@@ -115,7 +114,7 @@ def _made(workshop: Workshop, training: SV3DTraining, recipe: Recipe, data: str)
     trained = load_svd(workshop.result(training.run), dtype=torch.float32, device="cpu")
     # ComfyUI's own nodes would read a second decoder, with which the file would be too large to ship.
     save_svd(trained, result, dtype=torch.float16, for_comfyui=False)
-    measured = measure(recipe.name, MeasuringOptions(model=result, steps=MEASURED_STEPS))
+    measured = measure(recipe.name, MeasuringOptions(model=result), workshop.show)
     return Made(data=data, runs=(training.run,), numbers={number.name: number.value for number in measured.numbers})
 
 
@@ -142,14 +141,14 @@ def _new(workshop: Workshop, family: Family) -> SVDModel:
         width=SIDE,
         height=SIDE,
         seed=workshop.seed,
+        numbers=SAMPLING,
     )
 
 
 def _written(workshop: Workshop, model: SVDModel) -> Path:
     path = workshop.folder("untrained") / f"{model.family}.safetensors"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_svd(model, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_svd(model, path)
     return path
 
 

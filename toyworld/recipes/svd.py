@@ -105,7 +105,10 @@ def make(workshop: Workshop) -> Made:
             "stays. No clip shows a phase that changes."
         ),
         runs=(training.run,),
-        numbers={number.name: number.value for number in measure("svd", MeasuringOptions(model=result)).numbers},
+        numbers={
+            number.name: number.value
+            for number in measure("svd", MeasuringOptions(model=result), workshop.show).numbers
+        },
     )
 
 

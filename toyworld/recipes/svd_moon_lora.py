@@ -77,7 +77,7 @@ def make(workshop: Workshop) -> Made:
     result.parent.mkdir(parents=True, exist_ok=True)
     with written_beside(result) as draft:
         shutil.copyfile(workshop.result(training.run), draft)
-    measured = measure(RECIPE.name, MeasuringOptions(model=training.model, lora=result))
+    measured = measure(RECIPE.name, MeasuringOptions(model=training.model, lora=result), workshop.show)
     return Made(
         data=f"{CLIPS} clips of {FRAMES} frames, each of another moon that wanes from full to new where it stands.",
         runs=(training.run,),
