@@ -75,7 +75,7 @@ def test_guidance_that_is_no_number_is_refused_with_the_files_name(new, tmp_path
     model = new()
     save_svd(model, path, {"zoetrope.sampling_steps": "20", "zoetrope.sampling_max_guidance": "much"})
 
-    with pytest.raises(CheckpointError, match=r"new\.safetensors say that zoetrope\.max_guidance is 'much'"):
+    with pytest.raises(CheckpointError, match=r"new\.safetensors say that zoetrope\.sampling_max_guidance is 'much'"):
         load_svd(path, **ON_CPU)
 
 

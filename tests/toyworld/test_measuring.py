@@ -44,6 +44,20 @@ def test_a_number_knows_whether_it_is_what_was_wanted(number, holds, wanted):
     assert (number.holds, number.wanted) == (holds, wanted)
 
 
+@pytest.mark.parametrize(("name", "option"), [("svd", "lora"), ("clip", "lora"), ("clip", "steps"), ("sv3d_p", "lora")])
+def test_an_option_that_means_nothing_to_a_measure_is_refused(name, option):
+    with pytest.raises(ValueError, match=f"{option} means nothing to the measure of {name}. Leave it out."):
+        measure(name, MeasuringOptions(**{option: 3}))
+
+
+def test_what_is_no_number_is_null_in_a_record():
+    number = Number(name="correlation", value=float("nan"), at_least=0.5)
+    record = Measurement(title="", columns=("a",), rows=((float("inf"),),), numbers=(number,)).record()
+
+    assert record["rows"] == [[None]]
+    assert record["numbers"][0]["value"] is None and record["numbers"][0]["holds"] is False
+
+
 def test_a_measurement_is_told_as_a_table():
     numbers = (Number(name="error", value=0.5, at_most=0.08), Number(name="PSNR", value=23.456, unit="dB"))
     measurement = Measurement(

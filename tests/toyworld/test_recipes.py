@@ -1,5 +1,6 @@
 """What recipes share: their workshop and their cards. The recipes of each model have tests of their own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from zoetrope.toyworld.recipes import RECIPES, Made, Paused, Recipe, Workshop, f
 from zoetrope.toyworld.recipes import recipe as workshops
 from zoetrope.toyworld.shapes import ShapesOptions
 from zoetrope.trainers.loop import TrainingStep
-from zoetrope.trainers.run_folder import RunFolder
+from zoetrope.trainers.run_folder import RunFolder, opened_run
 
 TINY = {"seconds": 1.0, "frames_per_second": 2.0, "width": 16, "height": 16}
 
@@ -49,7 +50,34 @@ def test_a_part_is_the_folders_own_or_else_what_ships(workshop, tmp_path, monkey
     assert workshop.part("vae_image") == tmp_path / "shipped" / "sv3d_p.safetensors"
     workshop.out.mkdir()
     (workshop.out / "vae_image.safetensors").touch()
+    assert workshop.part("vae_image") == tmp_path / "shipped" / "sv3d_p.safetensors"  # it may be anybody's
+    (workshop.out / "vae.md").touch()
     assert workshop.part("vae_image") == workshop.out / "vae_image.safetensors"
+
+
+@pytest.mark.parametrize("name", sorted({need for recipe in RECIPES for need in recipe_of(recipe).needs}))
+def test_every_part_that_a_recipe_needs_is_known(name, workshop, tmp_path, monkeypatch):
+    monkeypatch.setattr(workshops, "BUILTIN", tmp_path / "nothing")
+    with pytest.raises(ValueError, match=f"needs {name}, which is not in"):
+        workshop.part(name)
+
+
+def test_what_a_recipe_did_not_make_is_not_written_over(workshop):
+    workshop.out.mkdir()
+    (workshop.out / recipe_of("svd").file).write_bytes(b"somebody's")
+
+    with pytest.raises(ValueError, match="is there already, and this recipe did not make it. Choose another folder"):
+        follow(recipe_of("svd"), replace(workshop, name="svd"))
+    assert (workshop.out / recipe_of("svd").file).read_bytes() == b"somebody's"
+
+
+def test_a_run_of_another_seed_is_not_gone_on_with(workshop):
+    run = workshop.out / "work" / "clip" / "clip"
+    with opened_run(run) as folder:
+        folder.describe("clip", {"seed": 7}, {})
+
+    with pytest.raises(ValueError, match="was begun with seed 7, and this is seed 0. Go on with --seed 7"):
+        follow(recipe_of("clip"), replace(workshop, name="clip"))
 
 
 @pytest.mark.parametrize("name", RECIPES)
