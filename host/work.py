@@ -93,7 +93,9 @@ def say(text: str) -> None:
     context = get_executing_context()
     server = sys.modules.get("server")  # which ComfyUI has loaded where there is one
     if context is not None and server is not None:
-        server.PromptServer.instance.send_progress_text(text, context.node_id)
+        lines = filter(None, text.splitlines())
+        # Paragraphs, because to Vue nodes a single break is none.
+        server.PromptServer.instance.send_progress_text("\n\n".join(lines), context.node_id)
 
 
 def is_cancelled() -> bool:

@@ -166,7 +166,7 @@ class CompareBeforeAndAfter(io.ComfyNode):
         )
         rate = float(options.fps_id + 1)
         report = told(comparison)
-        work.say("\n\n".join(filter(None, report.splitlines())))  # a single break is none in Vue nodes
+        work.say(report)
         sheet, video = comparison_sheet(comparison, shown_frames), comparison_video(comparison)
         return io.NodeOutput(
             (torch.from_numpy(sheet.copy()).float() / 255)[None].to(work.intermediate_device()),

@@ -1,3 +1,6 @@
+import sys
+from types import SimpleNamespace
+
 import psutil
 import pytest
 import torch
@@ -28,6 +31,19 @@ def test_words_are_told_to_who_listens():
 
     assert told == ["loss 0.5"]
     assert not work.is_cancelled()
+
+
+def test_each_line_is_a_paragraph_in_comfyui(monkeypatch):
+    """To its Vue nodes a single break is none."""
+    sent = []
+    server = SimpleNamespace(send_progress_text=lambda *given: sent.append(given))
+    monkeypatch.setattr(work, "IN_COMFYUI", True)
+    monkeypatch.setattr(work, "get_executing_context", lambda: SimpleNamespace(node_id="7"), raising=False)
+    monkeypatch.setitem(sys.modules, "server", SimpleNamespace(PromptServer=SimpleNamespace(instance=server)))
+
+    work.say("step 3\n\nloss 0.5\n")
+
+    assert sent == [("step 3\n\nloss 0.5", "7")]
 
 
 def test_who_listens_can_cancel():
