@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OK = 0
 KINDS = ("moons", "shapes", "objects")
 # The arguments that only some scenes have.
-OF_SCENES = ("phases", "tilt_degrees", "speed", "shapes", "kind", "orbit")
+OF_SCENES = ("phases", "tilt_degrees", "speed", "shapes", "paths", "kind", "orbit")
 EXAMPLES = """\
 examples:
   100 moons that wane from full to new, 14 frames of 64x64 pixels at 7 a second:
@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     both.add_argument("--speed", type=float, metavar="X", help="shorter sides of the picture a second; 0 stands still")
     shapes = parser.add_argument_group("shapes")
     shapes.add_argument("--shapes", type=int, metavar="N", help="how many in a clip (3)")
+    shapes.add_argument("--paths", metavar="HOW", help="any: also round, to and fro and in hops; straight (any)")
     objects = parser.add_argument_group("objects")
     objects.add_argument("--kind", metavar="KIND", help="cube, house, mug, letter, car, bird, chair, or any (any)")
     objects.add_argument(

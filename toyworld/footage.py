@@ -20,7 +20,7 @@ from .scenes import draw, scene_of
 from .shapes import ShapesOptions
 
 TRUTH = "truth.json"
-LOOKS = "1"  # changes when the same options come to draw other pictures, so that clips are drawn again
+LOOKS = "2"  # changes when the same options come to draw other pictures, so that clips are drawn again
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,6 @@ def measure_motion(options: MeasuringOptions, on_progress: OnProgress) -> Measur
 
 def _motion(model: SVDModel, seed: int, bucket: int, steps: int) -> float:
     options = SVDOptions(motion_bucket_id=bucket, steps=steps, seed=seed)
-    # A shape that moves at some speed may be anywhere when its clip begins.
     drawn = ShapesOptions(
         seconds=seconds_of(model.frames, options.fps_id + 1),
         frames_per_second=options.fps_id + 1,
@@ -57,6 +56,7 @@ def _motion(model: SVDModel, seed: int, bucket: int, steps: int) -> float:
         seed=seed,
         shapes=1,
         speed=SPEED,
+        paths="straight",
     )
     clip = image_to_video(model, render(compose(drawn), drawn).images[0], options)
     return measured(to_bytes(clip), options.fps_id + 1).motion

@@ -6,7 +6,7 @@ towards the viewer).
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -153,7 +153,7 @@ def compose(options: MoonsOptions = MoonsOptions()) -> Moon:
     """Make up a moon from the seed."""
     chance = Chance(options.seed)
     lean = math.radians(options.tilt_degrees)
-    return Moon(
+    moon = Moon(
         tint=chance.one_of(list(TINTS)),
         sky=chance.one_of(list(SKIES)),
         radius=chance.between(SMALLEST, LARGEST),
@@ -162,10 +162,15 @@ def compose(options: MoonsOptions = MoonsOptions()) -> Moon:
         phase=chance.one_of([0.0, 1.0, 1.0]) * chance.between(-DARKEST_STEADY, DARKEST_STEADY),
         tilt=chance.between(-lean, lean),
         place=(chance.between(0, 1), chance.between(0, 1)),
-        way=chance.one_of(list(WAYS)) if options.speed else "",
         speed=options.speed,
         face_seed=options.seed,
     )
+    return replace(moon, way=_roomiest(moon.place)) if options.speed else moon
+
+
+def _roomiest(place: tuple[float, float]) -> str:
+    """The way with the most room before it, so that the first frame tells where the moon will go."""
+    return max(WAYS, key=lambda way: sum(along * (0.5 - share) for along, share in zip(WAYS[way], place, strict=True)))
 
 
 def truth_of(moon: Moon, options: MoonsOptions) -> MoonTruth:

@@ -45,6 +45,7 @@ PATHS = {
 }
 STILL = "still"  # the path of a shape that does not move
 STRAIGHT = ("right", "left", "up", "down")
+CHOICES = {"any": tuple(PATHS), "straight": STRAIGHT}  # of paths
 PLACES = (  # by row and column, in thirds of the picture
     ("at the top left", "at the top", "at the top right"),
     ("on the left", "in the middle", "on the right"),
@@ -67,11 +68,14 @@ class ShapesOptions(ClipOptions):
     # In shorter sides of the picture a second. None is as suits the clip's length; 0 stands still. A straight path ends
     # where its room does, so a fast shape may get no farther than that.
     speed: float | None = None
+    paths: str = "any"  # one of CHOICES
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.speed is not None:
             check_speed(self.speed)
+        if self.paths not in CHOICES:
+            raise ValueError(f"paths is {self.paths!r}. Choose one of {', '.join(CHOICES)}.")
         if not 1 <= self.shapes <= MOST_SHAPES:
             raise ValueError(f"shapes is {self.shapes}. A scene holds 1 to {MOST_SHAPES}, each of another kind.")
 
@@ -85,12 +89,11 @@ class Path:
     laps: float = 1  # a straight path is gone once, whatever this says
     start: float = 0.0  # the share of a lap already gone in the first frame; of a still one, where it stands
     span: float = 1.0  # the share of its room that a straight path goes
-    begin: float = 0.0  # and the share that it leaves behind itself
 
     def at(self, time: float) -> tuple[float, float]:
         """The place (x, y) at a time from 0, the clip's first frame, to 1, the frame after its last."""
         turn = 2 * math.pi * (self.laps * time + self.start)
-        gone = self.begin + self.span * time
+        gone = self.span * time
         return {
             STILL: (self.start, self.across),
             "right": (gone, self.across),
@@ -189,7 +192,7 @@ def compose(options: ShapesOptions = ShapesOptions()) -> Scene:
     ground = chance.one_of(list(GROUNDS))
     kinds = chance.some_of(list(OUTLINES), options.shapes)
     colors = chance.some_of([color for color in COLORS if color != ground], options.shapes)
-    paths = chance.some_of(list(PATHS), options.shapes)
+    paths = chance.some_of(CHOICES[options.paths], options.shapes)
     lanes = chance.some_of(
         range(options.shapes), options.shapes
     )  # apart, so that shapes meet but seldom hide each other
@@ -216,7 +219,7 @@ def compose(options: ShapesOptions = ShapesOptions()) -> Scene:
         return scene
     if options.speed == 0:
         return replace(scene, shapes=_at_places(scene.shapes, chance))
-    return replace(scene, shapes=tuple(_at_speed(shape, options, chance) for shape in scene.shapes))
+    return replace(scene, shapes=tuple(_at_speed(shape, options) for shape in scene.shapes))
 
 
 def _at_places(shapes: tuple[Shape, ...], chance: Chance) -> tuple[Shape, ...]:
@@ -229,8 +232,11 @@ def _at_places(shapes: tuple[Shape, ...], chance: Chance) -> tuple[Shape, ...]:
     )
 
 
-def _at_speed(shape: Shape, options: ShapesOptions, chance: Chance) -> Shape:
-    """The shape on the same path, as fast as the options say; it does not spin, so that its speed is its motion."""
+def _at_speed(shape: Shape, options: ShapesOptions) -> Shape:
+    """The shape on the same path, as fast as the options say; it does not spin, so that its speed is its motion.
+
+    A straight path begins where its room does: the first frame tells which way a shape is going to move.
+    """
     assert options.speed is not None
     edge, shorter = _edge(shape, options), min(options.width, options.height)
     across, down = options.width - 2 * edge, options.height - 2 * edge
@@ -238,7 +244,7 @@ def _at_speed(shape: Shape, options: ShapesOptions, chance: Chance) -> Shape:
     path = shape.path
     if path.name in STRAIGHT:
         span = min(1, distance / (across if path.name in ("right", "left") else down))
-        return replace(shape, path=replace(path, span=span, begin=chance.between(0, 1 - span)), spins=0)
+        return replace(shape, path=replace(path, span=span), spins=0)
     length = {"circle": math.pi * math.hypot(across, down) / math.sqrt(2), "swing": 2 * across, "bounce": 4 * down}
     return replace(shape, path=replace(path, laps=distance / length[path.name]), spins=0)
 

@@ -33,7 +33,7 @@ from .caching import hash_of_files
 from .config import plain
 from .errors import TrainingError
 from .loop import TrainingStep, train
-from .method import Sample, Validation
+from .method import Sample, Validation, spread
 from .options import TrainingOptions
 from .processes import Processes
 from .run_folder import nobody_reads, opened_run
@@ -88,7 +88,7 @@ class AutoencoderMethod:
         self._vae: Any = vae.requires_grad_(False)
         self._settings, self._footage = settings, footage
         self._clips = [clip for clip in footage.clips if clip.split == "train"]
-        self._held_out = _spread(_pictures(footage, "validation"), settings.validation_pictures)
+        self._held_out = spread(_pictures(footage, "validation"), settings.validation_pictures)
         self._mixes_time = any(is_temporal_layer(name) for name, _ in vae.named_parameters())
         self._weights = {name: weight for name, weight in vae.named_parameters() if self._learns(name)}
         for weight in self._weights.values():
@@ -193,7 +193,7 @@ def train_autoencoder(
 def _starting(settings: AutoencoderTraining, footage: Footage) -> nn.Module:
     if settings.start is None:
         vae = new_autoencoder(settings.widths, settings.layers, settings.seed)
-        begin(vae, torch.cat([_read(path) for path in _spread(_pictures(footage, "train"), FITTED)]))
+        begin(vae, torch.cat([_read(path) for path in spread(_pictures(footage, "train"), FITTED)]))
         return vae
     vae = load_autoencoder(settings.start)
     return decoding_clips(vae, settings.seed) if settings.trains == "temporal layers" else vae
@@ -221,10 +221,6 @@ def _checked_footage(settings: AutoencoderTraining) -> Footage:
 
 def _pictures(footage: Footage, split: str) -> list[Path]:
     return [path for clip in footage.clips if clip.split == split for path in footage.paths(clip)]
-
-
-def _spread(paths: list[Path], count: int) -> list[Path]:
-    return [paths[index * len(paths) // count] for index in range(count)] if len(paths) > count else paths
 
 
 def _read(path: Path) -> Tensor:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
 from .randomness import Chance
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class Validation:
     numbers: Mapping[str, float] = field(default_factory=dict)  # losses and scores, by name
     clips: Mapping[str, Tensor] = field(default_factory=dict)  # (f h w c) in 0..1, by name; one frame is a picture
     frames_per_second: float = 7.0
+
+
+def spread(items: Sequence[Item], count: int) -> Sequence[Item]:
+    """So many of the items at most, from the first on, evenly apart: clips that lie side by side are often alike."""
+    return [items[index * len(items) // count] for index in range(count)] if len(items) > count else items
 
 
 class Method(Protocol):

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..host import work
 from ..models.svd import SVDModel
 from ..pipelines.sv3d import orbit
-from .method import Validation
+from .method import Validation, spread
 from .sv3d_footage import OrbitClip
 from .sv3d_settings import SV3DTraining
 from .svd_footage import CachedFootage
@@ -26,7 +26,7 @@ def made_orbits(
     """Orbits made from the pictures of held-out clips, with the same noise at each step, held against the clips."""
     made: dict[str, Tensor] = {}
     decibels = []
-    for clip in clips[: settings.samples]:
+    for clip in spread(clips, settings.samples):
         truth = frames_of(clip, cached)
         options = clip.options(0, steps=settings.sample_steps, seed=settings.seed, side=settings.width)
         made[clip.name] = orbit(model, truth[-1], options, on_step=lambda step: work.raise_if_cancelled())

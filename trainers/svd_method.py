@@ -21,7 +21,7 @@ from ..models.lora import describe_lora, save_lora
 from ..models.svd import SVDModel
 from ..models.svd_saving import save_svd
 from ..pipelines.activations import vae_bytes
-from .method import Sample, Validation
+from .method import Sample, Validation, spread
 from .randomness import Chance, item_of
 from .svd_checkpointing import checkpointed_unet
 from .svd_footage import CachedFootage, TrainingClip, start_of
@@ -105,7 +105,7 @@ class SVDMethod:
         settings = self._settings
         frames: dict[Path, None] = {}
         pictures: dict[Path, None] = {}
-        windows = [(clip, 0) for clip in self._held_out[: settings.validation_clips]]
+        windows = [(clip, 0) for clip in spread(self._held_out, settings.validation_clips)]
         for number in numbers:
             clip = self._clips[item_of(settings.seed, number, self.items)]
             windows.append((clip, self._start(clip, Chance(settings.seed, number))))

@@ -20,7 +20,7 @@ from ..host import work
 from ..media.pictures import to_bytes
 from ..models.svd import SVDModel
 from ..pipelines.svd import SVDOptions, image_to_video
-from .method import Validation
+from .method import Validation, spread
 from .randomness import Chance
 from .svd_footage import CachedFootage, SVDClip, TrainingClip
 from .svd_settings import ClipTraining, SVDTraining
@@ -42,7 +42,7 @@ Loss = Callable[[Trial], float]
 
 def trials(clips: Sequence[TrainingClip], settings: ClipTraining) -> list[Trial]:
     """What the loss is measured on, the same at each step of a run."""
-    chosen = clips[: settings.validation_clips]
+    chosen = spread(clips, settings.validation_clips)
     return [
         Trial(clip, level, Chance(settings.seed, -1 - number))  # numbers that no sample of the training has
         for number, clip in enumerate(chosen)
@@ -65,7 +65,7 @@ def made_clips(model: SVDModel, clips: Sequence[SVDClip], cached: CachedFootage,
     """Clips made from the first frames of held-out ones, with the same noise at each step, and how much they move."""
     made: dict[str, Tensor] = {}
     numbers: dict[str, float] = {}
-    for clip in clips[: settings.samples]:
+    for clip in spread(clips, settings.samples):
         picture = (cached.picture(clip.paths[0])[0].movedim(0, -1) + 1) / 2
         options = SVDOptions(
             frames=clip.frames,

@@ -54,7 +54,13 @@ def footage() -> tuple[RenderingOptions, ...]:
 
 def _shapes(rate: float, speed: float) -> ShapesOptions:
     return ShapesOptions(
-        seconds=seconds_of(FRAMES, rate), frames_per_second=rate, width=SIDE, height=SIDE, shapes=1, speed=speed
+        seconds=seconds_of(FRAMES, rate),
+        frames_per_second=rate,
+        width=SIDE,
+        height=SIDE,
+        shapes=1,
+        speed=speed,
+        paths="straight",  # of which the first frame tells where they go: 14 frames are too few to learn to choose
     )
 
 
@@ -72,9 +78,9 @@ def settings(workshop: Workshop, start: Path, shown: Path) -> SVDTraining:
         preset="all weights",
         width=SIDE,
         height=SIDE,
-        **workshop.length(5600),
+        **workshop.length(6400),
         batch=4,
-        learning_rate=1e-3,
+        learning_rate=1.5e-3,
         final_learning_rate=0.02,
         beta2=0.99,
         average_decay=0.998,
@@ -84,7 +90,7 @@ def settings(workshop: Workshop, start: Path, shown: Path) -> SVDTraining:
         precision="bf16",
         save_every=400,
         validate_at=(),
-        validate_every=1400,
+        validate_every=1600,
         validation_clips=12,
         samples=4,
         **workshop.limits,
