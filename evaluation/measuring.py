@@ -191,13 +191,15 @@ def measure(
         values |= _against(own, true, tools, options)
         floor = _floor(true, values)
     values |= _series(series or {}, frames, len(clip), "clip")
+    # Of one frame no motion can be told, and to look like the true clip's first one is easily had.
+    unmoved = len(frames) == 1 and (truth is None or len(truth.clip) > 1)
     order = [*METRICS, *(name for name in values if name not in METRICS)]
     return ClipMeasures(
         values={name: values[name] for name in order if name in values},
         truth=true_values,
         floor=floor,
         notes=(*(aligned.notes if aligned else ()), *_notes(aligned, len(frames))),
-        verdict=_verdict(values, true_values),
+        verdict=STANDS_STILL if unmoved else _verdict(values, true_values),
         frames=frames,
         true_frames=tuple(aligned.true_frames) if aligned else (),
         gist=own.gist,

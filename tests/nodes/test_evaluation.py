@@ -108,6 +108,14 @@ def test_the_better_of_two_clips_wins_and_a_still_one_never_does(moon):
     assert [each.name for each in compared[0].clips] == ["clip 1", "after"]
 
 
+def test_a_clip_of_one_frame_does_not_win_though_the_frame_is_true(moon):
+    compared = compare(moon[0][:1], darker(moon[0]), truth=moon[0], names="one frame\nwhole")
+
+    assert compared[1] == "whole" and "one frame stands still" in compared[5]
+    assert evaluate(moon[0][:1], truth=moon[0])[3] is False and evaluate(moon[0][:1])[3] is False
+    assert evaluate(moon[0][:1], truth=moon[0][:1])[3] is True  # where truth is a picture, nothing should move
+
+
 def test_a_clip_that_cannot_be_measured_does_not_lose_the_others(moon):
     broken = torch.full_like(moon[0], math.nan)
 
