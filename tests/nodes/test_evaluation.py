@@ -7,6 +7,7 @@ import torch
 
 from zoetrope.host import folders, work
 from zoetrope.media.pictures import read_picture
+from zoetrope.media.resizing import ResizeOptions, resize
 from zoetrope.models import clip as clip_models
 from zoetrope.nodes import evaluation_report
 from zoetrope.nodes.clip import LoadCLIP
@@ -263,5 +264,37 @@ def test_the_phases_of_a_moon_are_found_from_the_pixels(moon):
     assert MoonPhases.execute(images[3:], images[:1])[0] == pytest.approx(lit[3:], abs=0.08)
     with pytest.raises(ValueError, match="No moon is seen"):
         MoonPhases.execute(torch.zeros(2, 16, 16, 3))
-    with pytest.raises(ValueError, match="16x16 and the clip 64x64"):
-        MoonPhases.execute(images, torch.zeros(1, 16, 16, 3))
+
+
+def test_a_new_moon_is_dark_though_no_frame_shows_a_lit_one(moon):
+    images, lit = moon
+
+    alone = [MoonPhases.execute(images[number : number + 1], images[:1])[0][0] for number in range(FRAMES)]
+
+    assert lit[-1] == 0 and alone == pytest.approx(lit, abs=0.03)
+    assert alone == pytest.approx(MoonPhases.execute(images, images[:1])[0])
+
+
+@pytest.mark.parametrize("width, height", [(128, 128), (128, 72), (48, 64)])
+def test_a_full_moon_of_another_size_is_brought_to_the_clips(moon, width, height):
+    images, lit = moon
+    larger, _ = resize(images, ResizeOptions(width=width, height=height, fit="cover"))
+
+    assert MoonPhases.execute(larger, images[:1])[0] == pytest.approx(lit, abs=0.06)
+
+
+@pytest.mark.parametrize("value, sentence", [(math.nan, "NaN"), (math.inf, "infinity"), (200.0, "0 is black")])
+def test_no_phases_are_told_of_what_is_no_colour(moon, value, sentence):
+    images = moon[0].clone()
+    images[0, 5, 5] = value
+
+    with pytest.raises(ValueError, match=sentence):
+        MoonPhases.execute(images, moon[0][:1])
+    with pytest.raises(ValueError, match=sentence):
+        MoonPhases.execute(moon[0], images[:1])
+
+
+def test_no_phases_are_told_of_no_picture(moon):
+    for images, full_moon in ((moon[0][:0], None), (moon[0], moon[0][:0]), (moon[0][:0], moon[0])):
+        with pytest.raises(ValueError, match="holds no picture"):
+            MoonPhases.execute(images, full_moon)
