@@ -32,8 +32,8 @@ def measure_input() -> io.Combo.Input:
         "measure",
         options=[MAIN, SERIES, *METRICS],
         default=MAIN,
-        tooltip="Which measure is meant. the main one is the first that there is of CLIP to truth, SSIM and CLIP to "
-        "prompt; the series is your own.",
+        tooltip="Which measure is meant. the main one is the first that there is of CLIP to truth, SSIM, CLIP to "
+        "prompt and warp error, of which less is better; the series is your own.",
     )
 
 

@@ -88,6 +88,13 @@ def test_a_clip_that_stands_still_is_told(moon):
     assert evaluated[3] is False and math.isnan(evaluated[1]) and "stands still" in evaluated[4]
 
 
+def test_the_main_measure_is_none_that_a_frozen_clip_wins(moon, clip):
+    moving, frozen = (evaluate(images, clip=clip) for images in (moon[0], still(moon[0])))
+
+    assert moving[0].main == frozen[0].main == "warp_error_own"
+    assert moving[1] > 0 and math.isnan(frozen[1])
+
+
 def test_a_series_of_the_user_is_drawn_beside_the_true_one(moon):
     images, lit = moon
     before = [1.0] * FRAMES
