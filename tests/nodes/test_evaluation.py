@@ -181,6 +181,54 @@ def test_all_pictures_stand_below_each_other_and_nothing_need_be_saved(moon, out
     assert shown[0].shape[1] > shown[0].shape[2] and shown[2] == "" and not output.exists()
 
 
+def test_of_all_pictures_those_that_can_be_drawn_are_shown(moon, output):
+    images, lit = moon
+    one_series = compare(still(images), darker(images), truth=images, series_2=lit)[0]
+    one_frame = evaluate(images[:1], measure_looks=False)[0]
+
+    for report, measure in ((one_series, "the series"), (one_frame, "the main one")):
+        shown = EvaluationReport.execute(report, **{**REPORT, "picture": "all", "measure": measure})
+
+        assert shown[0].std() > 0.05 and (output / shown[2] / "report.png").is_file()
+
+
+def test_the_frames_of_the_first_clip_that_has_values_are_shown(moon):
+    images, lit = moon
+    report = compare(still(images), darker(images), names="a\nb", series_2=lit)[0]
+
+    frames, of_second = (
+        EvaluationReport.execute(report, **{**REPORT, "picture": "frames", "measure": "the series", "clip": name})[0]
+        for name in ("", "b")
+    )
+
+    assert torch.equal(frames, of_second)
+
+
+@pytest.mark.parametrize("changed, sentence", [
+    ({"measure": "progression"}, "no values by frame"), ({"clip": "moon"}, "no clip 'moon'"),
+    ({"measure": "clip"}, "clip was not measured"),
+])  # fmt: skip
+def test_a_report_whose_picture_cannot_be_drawn_is_saved_all_the_same(moon, output, changed, sentence):
+    report = evaluate(moon[0])[0]
+
+    with pytest.raises(ValueError, match=f"{sentence}.* saved in runs/moon_00001, without a picture"):
+        EvaluationReport.execute(report, **{**REPORT, **changed})
+    assert {path.name for path in (output / "runs" / "moon_00001").iterdir()} == {
+        "report.html", "report.csv", "report.json"
+    }  # fmt: skip
+
+    with pytest.raises(ValueError, match=sentence):
+        EvaluationReport.execute(report, **{**REPORT, **changed, "save": False})
+    assert len(list((output / "runs").iterdir())) == 1
+
+
+@pytest.mark.parametrize("prefix", ["", ".", "./", "runs/.."])
+def test_a_report_has_a_folder_of_its_own(moon, prefix, output):
+    with pytest.raises(ValueError, match="names no folder"):
+        EvaluationReport.execute(evaluate(moon[0])[0], **{**REPORT, "filename_prefix": prefix})
+    assert not output.exists()
+
+
 @pytest.mark.parametrize("prefix", ["../out", "/etc/out", "a\0b", "C:\\out"])
 def test_no_report_is_written_outside_of_the_output_folder(moon, prefix, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation_report, "draw", lambda *_: eight_bits(moon[0])[0])
