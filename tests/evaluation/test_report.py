@@ -14,6 +14,7 @@ from zoetrope.evaluation.errors import EvaluationError
 from zoetrope.evaluation.evaluate import Candidate, TrueClip, evaluate
 from zoetrope.evaluation.measuring import MeasuringOptions
 from zoetrope.evaluation.report import fails
+from zoetrope.evaluation.report_files import write_report
 from zoetrope.models.clip import load_clip
 
 from .damage import blur, clean, flicker, freeze, noise
@@ -120,6 +121,16 @@ class TestPictures:
         pictures.heat_picture(report)
 
         assert list(dict.items(matplotlib.rcParams)) == before and "matplotlib.pyplot" not in sys.modules
+
+
+def test_a_name_that_is_no_text_does_not_lose_the_files(tmp_path):
+    report = evaluate([given("m\udcf6nd", CLIP[:2], None)])
+
+    paths = write_report(report, tmp_path)
+
+    assert [path.name for path in paths] == ["report.json", "report.csv", "report.html"]
+    assert "m?nd" in paths[1].read_text(encoding="utf-8") and "m?nd" in paths[2].read_text(encoding="utf-8")
+    assert json.loads(paths[0].read_text(encoding="utf-8"))["clips"][0]["name"] == "m\udcf6nd"
 
 
 def unreadable():
