@@ -207,8 +207,16 @@ class TestBadInput:
         "series, sentence", [({"psnr": [1.0] * 8}, "as a measure of ours"), ({"lit": [1.0]}, "has 1 val")]
     )
     def test_series_that_do_not_fit_are_told(self, series, sentence):
-        with pytest.raises(EvaluationError, match=sentence):
-            evaluate([given("a", CLIP, series=series)])
+        class Unasked:
+            name = "CLIP"
+
+            def frames(self, *_):
+                raise AssertionError("CLIP takes long, and is asked only where nothing is wrong")
+
+        truth = TrueClip(name="truth", load=lambda: CLIP, series=series)
+        for candidate in (given("a", CLIP, series=series), Candidate(name="a", load=lambda: CLIP, truth=truth)):
+            with pytest.raises(EvaluationError, match=sentence):
+                evaluate([candidate], encoder=Unasked())
 
     def test_a_mistake_of_ours_is_not_taken_for_a_bad_clip(self):
         def mistaken():

@@ -243,6 +243,8 @@ def test_no_report_is_written_outside_of_the_output_folder(moon, prefix, tmp_pat
         ({"measure": "the series"}, "no series"),
         ({"prompt": "a moon"}, "no CLIP to read it"),
         ({"series": [1.0, 2.0]}, "has 2 values and the clip 6 frames"),
+        ({"series": ["a"] * FRAMES}, "The series 'series' has 'a' for frame 0, which is no number"),
+        ({"series": [1.0, None], "series_name": "lit"}, "The series 'lit' has None for frame 1"),
         ({"series": [1.0] * FRAMES, "series_name": " "}, "series_name is empty"),
         ({"true_series": [1.0] * FRAMES}, "Connect truth, too"),
         ({"lpips": "alex"}, "LPIPS with alex is not complete"),
