@@ -296,6 +296,23 @@ def test_folders_and_files_with_a_clip_are_offered(tmp_path, clip):
     assert offered == ["builtin", "clip_vision/tiny", "clip_vision/vit.safetensors", "text_encoders/clip_l.safetensors"]
 
 
+@pytest.mark.parametrize("beside", ["open_clip_config.json", "tokenizer.json", "vocab.json", "merges.txt"])
+def test_a_clip_is_loaded_again_where_what_lies_beside_its_file_has_changed(tmp_path, beside):
+    folder = tmp_path / "models" / "clip_vision"
+    folder.mkdir(parents=True)
+    (folder / "vit.safetensors").write_text("weights")
+
+    def fingerprint():
+        return LoadCLIP.fingerprint_inputs(model="clip_vision/vit.safetensors")
+
+    without = fingerprint()
+    (folder / beside).write_text("one")
+    first = fingerprint()
+    (folder / beside).write_text("another")
+
+    assert len({without, first, fingerprint()}) == 3
+
+
 @pytest.mark.parametrize("name", ["../x", "clip_vision/../../x", "clip_vision//etc/passwd", "loras/x", "", "tiny"])
 def test_a_hostile_name_is_no_clip(name):
     assert isinstance(LoadCLIP.validate_inputs(model=name), str)
