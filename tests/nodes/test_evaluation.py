@@ -248,7 +248,7 @@ def test_no_report_is_written_outside_of_the_output_folder(moon, prefix, tmp_pat
         ({"series": [1.0] * FRAMES, "series_name": " "}, "series_name is empty"),
         ({"true_series": [1.0] * FRAMES}, "Connect truth, too"),
         ({"lpips": "alex"}, "LPIPS with alex is not complete"),
-        ({"clip": "ViT"}, "CLIP is wanted, and this is str"),
+        ({"clip": "ViT"}, "CLIP is wanted, and this is str. Connect Load CLIP Zoetrope"),
         ({f"measure_{group}": False for group in ("truth", "clip", "motion", "looks")}, "no group of measures"),
     ],
 )
