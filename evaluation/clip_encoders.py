@@ -168,7 +168,7 @@ class _OfComfyUI:
     def __init__(self, clip_vision: Any) -> None:
         if not host_clip.is_clip_vision(clip_vision):
             raise EvaluationError(
-                f"CLIP is wanted, and this is {type(clip_vision).__name__}. Connect Load CLIP (Zoetrope) or Load CLIP "
+                f"CLIP is wanted, and this is {type(clip_vision).__name__}. Connect Load CLIP Zoetrope or Load CLIP "
                 "Vision."
             )
         self._clip_vision = clip_vision
@@ -182,7 +182,7 @@ class _OfComfyUI:
 
     def read(self, texts: Sequence[str]) -> tuple[Tensor, list[int]]:
         raise EvaluationError(
-            f"{self.name} sees pictures and cannot read a prompt. Use Load CLIP (Zoetrope), or leave the prompt out."
+            f"{self.name} sees pictures and cannot read a prompt. Use Load CLIP Zoetrope, or leave the prompt out."
         )
 
 

@@ -150,6 +150,7 @@ class Truth:
     def __init__(self, clip: Tensor, series: Mapping[str, Sequence[float]] | None = None) -> None:
         self.clip = checked(clip, "The truth")
         self.series = series or {}
+        _check_series(self.series, len(self.clip), "true clip")
         self._seen: tuple[tuple[int, ...], Seen, dict[str, Measured]] | None = None
 
     def measured(
@@ -159,8 +160,7 @@ class Truth:
         key = tuple(frames)
         if self._seen is None or self._seen[0] != key:
             seen = Seen(self.clip[list(frames)], tools)
-            own = _series(self.series, frames, len(self.clip), "true clip")
-            self._seen = key, seen, _alone(seen, tools, options) | own
+            self._seen = key, seen, _alone(seen, tools, options) | _series(self.series, frames)
         return self._seen[1:]
 
 
@@ -179,6 +179,7 @@ def measure(
     `series` are the user's own measures, with a value for each frame.
     """
     clip = checked(clip)
+    _check_series(series or {}, len(clip), "clip")  # before anything that takes long
     aligned = align(clip, truth.clip, options.alignment, rate=rate, true_rate=true_rate) if truth else None
     frames = tuple(aligned.frames if aligned else range(len(clip)))
     own = Seen(aligned.clip if aligned else clip, tools)
@@ -190,14 +191,16 @@ def measure(
         true, true_values = truth.measured(aligned.true_frames, tools, options)
         values |= _against(own, true, tools, options)
         floor = _floor(true, values)
-    values |= _series(series or {}, frames, len(clip), "clip")
+    values |= _series(series or {}, frames)
+    # Of one frame no motion can be told, and to look like the true clip's first one is easily had.
+    unmoved = len(frames) == 1 and (truth is None or len(truth.clip) > 1)
     order = [*METRICS, *(name for name in values if name not in METRICS)]
     return ClipMeasures(
         values={name: values[name] for name in order if name in values},
         truth=true_values,
         floor=floor,
         notes=(*(aligned.notes if aligned else ()), *_notes(aligned, len(frames))),
-        verdict=_verdict(values, true_values),
+        verdict=STANDS_STILL if unmoved else _verdict(values, true_values),
         frames=frames,
         true_frames=tuple(aligned.true_frames) if aligned else (),
         gist=own.gist,
@@ -286,7 +289,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _series(series: Mapping[str, Sequence[float]], frames: Sequence[int], count: int, what: str) -> dict[str, Measured]:
+def _check_series(series: Mapping[str, Sequence[float]], count: int, what: str) -> None:
     for name, values in series.items():
         if name in METRICS:
             raise EvaluationError(f"A series is called {name!r}, as a measure of ours is. Choose another name.")
@@ -294,6 +297,9 @@ def _series(series: Mapping[str, Sequence[float]], frames: Sequence[int], count:
             raise EvaluationError(
                 f"The series {name!r} has {len(values)} values and the {what} {count} frames. Give each frame one."
             )
+
+
+def _series(series: Mapping[str, Sequence[float]], frames: Sequence[int]) -> dict[str, Measured]:
     return {name: _of([values[number] for number in frames]) for name, values in series.items()}
 
 

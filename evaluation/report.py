@@ -15,7 +15,7 @@ from typing import Any
 from .distributions import Distance
 from .errors import EvaluationError
 from .measuring import STANDS_STILL, Measured
-from .metrics import Metric, deciding, metric_of
+from .metrics import METRICS, Metric, deciding, metric_of
 from .shown import Shown
 from .statistics import Comparison, Mean, compare, mean_with_interval, ranks
 
@@ -121,8 +121,8 @@ class Report:
 
     @cached_property
     def main(self) -> str:
-        """The measure that is drawn first."""
-        for name in ("clip", "ssim", "clip_prompt", "clip_next", *self.names):
+        """The measure that is drawn first; none that a frozen clip wins."""
+        for name in ("clip", "ssim", "clip_prompt", *METRICS, *self.names):
             if name in self.names and any(clip.metrics[name].per_frame for clip in self.clips if name in clip.metrics):
                 return name
         return self.names[0]

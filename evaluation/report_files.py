@@ -15,5 +15,6 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     contents = {DATA: report.to_json(), TABLE: report.to_csv(), PAGE: report.to_html()}
     for name, content in contents.items():
         with written_beside(folder / name) as draft:
-            draft.write_text(content, encoding="utf-8", newline="\n")
+            # A name on disk may hold what is no letter in any encoding.
+            draft.write_text(content, encoding="utf-8", errors="replace", newline="\n")
     return [folder / name for name in contents]

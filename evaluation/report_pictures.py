@@ -20,7 +20,7 @@ from ..media.pictures import Pixels
 from .colours import colour_of, dash_of
 from .errors import EvaluationError
 from .metrics import Metric, metric_of
-from .report import ClipReport, ModelReport, Report, told
+from .report import ClipReport, ModelReport, Report, told, value_at
 from .shown import spread
 
 WIDTH, DOTS = 1024, 100  # pixels, and pixels an inch
@@ -153,13 +153,18 @@ def _cells(clips: Sequence[ClipReport], names: Sequence[str]) -> Any:
 
 
 def strip_picture(report: Report, clip: str = "", metric: str = "") -> Pixels:
-    """Frames of a clip with their scores, above the true ones; the best framed blue and the worst orange."""
-    name, chosen = _known(report, metric), _clip(report, clip) if clip else report.clips[0]
+    """Frames of a clip with their scores, above the true ones; the best framed blue and the worst orange.
+
+    "" is the first clip that has any.
+    """
+    name = _known(report, metric)
     about = metric_of(name)
-    values = chosen.metrics[name].per_frame if name in chosen.metrics else ()
-    known = [place for place in sorted(chosen.shown.jpegs) if place < len(values) and values[place] is not None]
+    clips = [_clip(report, clip)] if clip else report.clips
+    chosen = next((each for each in clips if _scored(each, name)), clips[0])
+    known = _scored(chosen, name)
     if not known:
         raise EvaluationError(f"{about.title} has no values by frame of {chosen.name}. Choose another measure.")
+    values = chosen.metrics[name].per_frame
     order = sorted(known, key=lambda place: values[place] or 0.0, reverse=about.better != "lower")
     best, worst = order[0], order[-1]
     places = [known[number] for number in spread(len(known), STRIP_FRAMES)]
@@ -194,6 +199,11 @@ def strip_picture(report: Report, clip: str = "", metric: str = "") -> Pixels:
         colour = (255, 255, 255) if is_marked else FAINT
         write(draw, (x + 2, below + 25), f"{chosen.frames[place]}{what}", 18, colour)
     return np.asarray(picture)
+
+
+def _scored(clip: ClipReport, name: str) -> list[int]:
+    """The places of those frames of which there are both a picture and a value."""
+    return [place for place in sorted(clip.shown.jpegs) if value_at(clip.metrics.get(name), place) is not None]
 
 
 def _frame_colour(is_best: bool) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     _leave_comfyui_alone()
+    _write_what_a_terminal_cannot_show()
     parsed = _parser(arguments).parse_args(arguments)
     try:
         return parsed.run(parsed)
@@ -61,6 +63,12 @@ def _in_a_sentence(error: Exception) -> str:
 def _leave_comfyui_alone() -> None:
     """The command never runs inside ComfyUI, even where its folder is on the path and its classes could be imported."""
     sys.path[:] = [entry for entry in sys.path if not (Path(entry or ".") / "comfy_api").is_dir()]
+
+
+def _write_what_a_terminal_cannot_show() -> None:
+    """Letters that the encoding of the output lacks, as names of files may have, are written as Python escapes them."""
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

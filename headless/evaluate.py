@@ -77,8 +77,10 @@ def main(arguments: argparse.Namespace) -> int:
             options=options,
             on_clip=lambda done, name: display.show("Measuring clips", done, len(candidates)),
         )
+    # First the files: whatever becomes of what is printed, the work is not lost.
+    paths = write_report(report, arguments.out) if arguments.out else []
     sys.stdout.write(as_text(report))
-    for path in write_report(report, arguments.out) if arguments.out else []:
+    for path in paths:
         sys.stdout.write(f"{path}\n")
     short = fails(report, floors)
     for sentence in short:

@@ -22,6 +22,7 @@ BUILTIN = "builtin"
 KINDS = ("clip_vision", "text_encoders", "diffusers")
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 TRANSFORMERS, OPEN_CLIP = "config.json", "open_clip_config.json"
+BESIDE = (OPEN_CLIP, "tokenizer.json", "vocab.json", "merges.txt")  # what is read beside a file of weights
 SEEING = ("clip", "clip_vision_model")  # as configurations call models with an image encoder
 
 
@@ -89,7 +90,11 @@ class LoadCLIP(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, model: str | None = None, **others: Any) -> str:
-        return changed(None if model in (None, BUILTIN) else Path(find_clip(model)))
+        if model in (None, BUILTIN):
+            return changed()
+        place = Path(find_clip(model))
+        beside = [] if place.is_dir() else [place.with_name(name) for name in BESIDE]
+        return changed(place, *(path for path in beside if path.is_file()))
 
     @classmethod
     def execute(cls, model: str, dtype: str, activation: Any = "auto", head_channels: int = 0) -> io.NodeOutput:

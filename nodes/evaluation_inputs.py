@@ -32,8 +32,8 @@ def measure_input() -> io.Combo.Input:
         "measure",
         options=[MAIN, SERIES, *METRICS],
         default=MAIN,
-        tooltip="Which measure is meant. the main one is the first that there is of CLIP to truth, SSIM and CLIP to "
-        "prompt; the series is your own.",
+        tooltip="Which measure is meant. the main one is the first that there is of CLIP to truth, SSIM, CLIP to "
+        "prompt and warp error, of which less is better; the series is your own.",
     )
 
 
@@ -173,7 +173,17 @@ def named_series(name: str, values: Sequence[float] | float | None) -> dict[str,
     if not name.strip():
         raise EvaluationError("A series is connected, and series_name is empty. Give it a name.")
     listed = [values] if isinstance(values, float | int) else list(values)
-    return {name.strip(): [float(value) for value in listed]}
+    return {name.strip(): [_number(name.strip(), frame, value) for frame, value in enumerate(listed)]}
+
+
+def _number(series: str, frame: int, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise EvaluationError(
+            f"The series {series!r} has {value!r} for frame {frame}, which is no number. Give each frame one, NaN "
+            "where it has none."
+        ) from None
 
 
 def chosen_metric(report: Report, measure: str) -> Metric:

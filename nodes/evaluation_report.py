@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.errors import EvaluationError
 from ..evaluation.report import Report
 from ..evaluation.report_files import write_report
 from ..evaluation.report_pictures import curves_picture, heat_picture, models_picture, strip_picture
@@ -45,14 +46,14 @@ class EvaluationReport(io.ComfyNode):
                     options=[*PICTURES, ALL],
                     default="curves",
                     tooltip="curves: the measure over the frames. models: the means of all clips. heat map: clips by "
-                    "measures. frames: the best and the worst frames with their scores. all: each below the other.",
+                    "measures. frames: the best and the worst frames with their scores. all: each that can be drawn.",
                 ),
                 measure_input(),
                 io.String.Input(
                     "clip",
                     default="",
-                    tooltip="The name of the clip that curves and frames show. Empty: all curves, and the first "
-                    "clip's frames.",
+                    tooltip="The name of the clip that curves and frames show. Empty: all curves, and the "
+                    "frames of the first clip that has values.",
                 ),
                 io.Boolean.Input("save", default=True, tooltip="On: the report is saved. Off: it is only shown."),
                 io.String.Input(
@@ -77,32 +78,49 @@ class EvaluationReport(io.ComfyNode):
     def execute(
         cls, evaluation: Report, picture: str, measure: str, clip: str, save: bool, filename_prefix: str
     ) -> io.NodeOutput:
-        drawn = draw(evaluation, picture, chosen_metric(evaluation, measure).name, clip.strip())
+        try:
+            drawn = draw(evaluation, picture, chosen_metric(evaluation, measure).name, clip.strip())
+        except EvaluationError as error:
+            if not save:
+                raise
+            folder, _ = _saved(evaluation, None, filename_prefix)
+            raise EvaluationError(f"{error} The report is saved in {folder}, without a picture.") from error
         folder, shown = _saved(evaluation, drawn, filename_prefix) if save else ("", previews.still(drawn).as_dict())
         return io.NodeOutput(as_images(drawn), as_text(evaluation), folder, ui=shown)
 
 
 def draw(report: Report, picture: str, measure: str, clip: str) -> Pixels:
-    """One kind of picture, or all below each other."""
+    """One kind of picture, or all that can be drawn below each other."""
     if picture != ALL:
         return PICTURES[picture](report, measure, clip)
     progress = work.Progress(len(PICTURES))
-    drawn = []
+    drawn, faults = [], []
     for done, make in enumerate(PICTURES.values(), 1):
-        drawn.append(make(report, measure, clip))
+        try:
+            drawn.append(make(report, measure, clip))
+        except EvaluationError as error:  # curves of a measure that has no values by frame, and the like
+            faults.append(error)
         progress.update(done)
+    if not drawn:
+        raise faults[0]
     width = max(each.shape[1] for each in drawn)
     paper = [np.pad(each, ((0, 0), (0, width - each.shape[1]), (0, 0)), constant_values=255) for each in drawn]
     return np.concatenate(paper)
 
 
-def _saved(report: Report, picture: Pixels, prefix: str) -> tuple[str, dict[str, Any]]:
+def _saved(report: Report, picture: Pixels | None, prefix: str) -> tuple[str, dict[str, Any]]:
     """Save a report in a new folder; gives it as a path inside the output folder, and what the node shows of it."""
     target = folders.numbered(prefix)
+    if target.stem in ("", ".", ".."):
+        raise EvaluationError(
+            f"filename_prefix is {prefix!r}, which names no folder. Choose a name, such as zoetrope/evaluation."
+        )
     new = NumberedName(lambda number: target.folder / f"{target.stem}_{number:05}", target.counter)
     with folder_written_beside(new) as draft:
-        names = [PICTURE, *(path.name for path in write_report(report, draft))]
-        (draft / PICTURE).write_bytes(encode_png(picture))
+        names = [path.name for path in write_report(report, draft)]
+        if picture is not None:
+            (draft / PICTURE).write_bytes(encode_png(picture))
+            names.insert(0, PICTURE)
     folder = Path(target.subfolder, new.path.name).as_posix()
     files = ui.SavedImages([ui.SavedResult(name, folder, io.FolderType.output) for name in names]).as_dict()["images"]
     # The node shows the picture; "files" names all of them for those who fetch what was saved.

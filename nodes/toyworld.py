@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..evaluation.measuring import checked
 from ..host import folders, io, video
-from ..media.pictures import check_clip
 from ..media.rates import FASTEST, exact_rate
 from ..toyworld.clip import LARGEST_SEED, SMALLEST_SIDE, ClipOptions
 from ..toyworld.moon_phases import phases_in
@@ -147,7 +147,8 @@ class MoonPhases(io.ComfyNode):
                 io.Image.Input(
                     "full_moon",
                     optional=True,
-                    tooltip="A picture of that moon, full, of the same size. Without one it is the clip's first frame.",
+                    tooltip="A picture of that moon, full; one of another size is brought to the clip's. Without one "
+                    "it is the clip's first frame.",
                 ),
             ],
             outputs=[
@@ -158,8 +159,9 @@ class MoonPhases(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: Tensor, full_moon: Tensor | None = None) -> io.NodeOutput:
-        check_clip(images)
-        lit = phases_in(images, (images if full_moon is None else full_moon)[0])
+        clip = checked(images)
+        full = clip if full_moon is None else checked(full_moon[:1], "The full moon's picture")
+        lit = phases_in(clip, full[0])
         return io.NodeOutput(lit, sum(lit) / len(lit))
 
 

@@ -5,21 +5,24 @@ Axes: f frames, h height, w width, c channels.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from ..media.resizing import ResizeOptions, resize
 from .moons import measure_lit_fractions
 
 SKY_TO_MOON = 0.25  # of the way from the sky's brightness to the moon's, above which a pixel is the moon's
 
 
 def phases_in(images: Tensor, full_moon: Tensor) -> list[float]:
-    """The lit fractions (f) in (f h w c) images of a moon that stays where the (h w c) picture shows it full."""
-    if full_moon.shape[:2] != images.shape[1:3]:
-        (height, width), (other_height, other_width) = images.shape[1:3], full_moon.shape[:2]
-        raise ValueError(
-            f"The full moon's picture is {other_width}x{other_height} and the clip {width}x{height}. Resize one."
-        )
-    grey = full_moon[..., :3].float().mean(dim=-1)
+    """The lit fractions (f) in (f h w c) images of a moon that stays where the (h w c) picture shows it full.
+
+    A picture of another size covers the clip's, as the picture that a model makes a clip of does.
+    """
+    height, width = images.shape[1:3]
+    resized, _ = resize(full_moon[None, ..., :3], ResizeOptions(width=width, height=height, fit="cover"))
+    full = resized[0]
+    grey = full.mean(dim=-1)
     sky, moon = grey.median(), grey.max()
     if moon - sky < 0.1:
         raise ValueError(
@@ -27,4 +30,6 @@ def phases_in(images: Tensor, full_moon: Tensor) -> list[float]:
             "in which the moon is full, before a dark sky that fills most of it."
         )
     disc = grey > sky + SKY_TO_MOON * (moon - sky)
-    return measure_lit_fractions(images[..., :3], disc.expand(len(images), -1, -1)).tolist()
+    discs = disc.expand(2, -1, -1)
+    # How bright the day is, the full moon tells: a clip need not show any, and one that does is dark in other frames.
+    return [measure_lit_fractions(torch.stack([full, frame[..., :3].to(full)]), discs)[1].item() for frame in images]

@@ -14,6 +14,7 @@ from zoetrope.evaluation.errors import EvaluationError
 from zoetrope.evaluation.evaluate import Candidate, TrueClip, evaluate
 from zoetrope.evaluation.measuring import MeasuringOptions
 from zoetrope.evaluation.report import fails
+from zoetrope.evaluation.report_files import write_report
 from zoetrope.models.clip import load_clip
 
 from .damage import blur, clean, flicker, freeze, noise
@@ -122,6 +123,16 @@ class TestPictures:
         assert list(dict.items(matplotlib.rcParams)) == before and "matplotlib.pyplot" not in sys.modules
 
 
+def test_a_name_that_is_no_text_does_not_lose_the_files(tmp_path):
+    report = evaluate([given("m\udcf6nd", CLIP[:2], None)])
+
+    paths = write_report(report, tmp_path)
+
+    assert [path.name for path in paths] == ["report.json", "report.csv", "report.html"]
+    assert "m?nd" in paths[1].read_text(encoding="utf-8") and "m?nd" in paths[2].read_text(encoding="utf-8")
+    assert json.loads(paths[0].read_text(encoding="utf-8"))["clips"][0]["name"] == "m\udcf6nd"
+
+
 def unreadable():
     raise ValueError("notes.txt is not a video that can be read.")
 
@@ -196,8 +207,16 @@ class TestBadInput:
         "series, sentence", [({"psnr": [1.0] * 8}, "as a measure of ours"), ({"lit": [1.0]}, "has 1 val")]
     )
     def test_series_that_do_not_fit_are_told(self, series, sentence):
-        with pytest.raises(EvaluationError, match=sentence):
-            evaluate([given("a", CLIP, series=series)])
+        class Unasked:
+            name = "CLIP"
+
+            def frames(self, *_):
+                raise AssertionError("CLIP takes long, and is asked only where nothing is wrong")
+
+        truth = TrueClip(name="truth", load=lambda: CLIP, series=series)
+        for candidate in (given("a", CLIP, series=series), Candidate(name="a", load=lambda: CLIP, truth=truth)):
+            with pytest.raises(EvaluationError, match=sentence):
+                evaluate([candidate], encoder=Unasked())
 
     def test_a_mistake_of_ours_is_not_taken_for_a_bad_clip(self):
         def mistaken():

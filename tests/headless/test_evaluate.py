@@ -1,4 +1,7 @@
 import json
+import shutil
+import sys
+from io import BytesIO, StringIO, TextIOWrapper
 
 import pytest
 
@@ -62,6 +65,28 @@ def test_a_bad_clip_is_told_and_the_others_are_measured(clips, tmp_path, capsys)
 
     assert "notes could not be measured: notes.mp4 is not a video" in capsys.readouterr().out
     assert len(json.loads((tmp_path / "report.json").read_text())["clips"]) == 1
+
+
+def test_a_name_that_the_terminal_cannot_show_is_escaped_and_nothing_is_lost(clips, tmp_path, monkeypatch):
+    shutil.copytree(clips / "near", tmp_path / "mönd")
+    written = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding="ascii", write_through=True))
+
+    assert run(tmp_path / "mönd", "--out", tmp_path / "report") == 0
+
+    assert b"m\\xf6nd/truth: " in written.getvalue()
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["clips"][0]["model"] == "mönd"
+
+
+def test_the_report_is_written_before_anything_is_printed(clips, tmp_path, monkeypatch):
+    class Closed(StringIO):
+        def write(self, text):
+            raise OSError("the terminal is gone")
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+
+    assert run(clips / "near", "--out", tmp_path / "report") == 2
+    assert (tmp_path / "report" / "report.html").is_file()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from zoetrope.media.sound import read_sound
 from zoetrope.models import clip as clip_models
 from zoetrope.models.builtin_models import builtin_names
 from zoetrope.models.released import RELEASED
+from zoetrope.toyworld.held_out import FIRST_HELD_OUT
+from zoetrope.toyworld.moons import MoonsOptions, compose
 
 from ..evaluation.conftest import write_clip
 from ..small_models import SIDE, made_small, put_models
@@ -306,6 +308,41 @@ def test_a_workflow_that_measures_saves_its_report(name, folder, tmp_path):
     assert record["winner"] == {"evaluation": None, "comparison": "loses little"}[folder]
 
 
+@pytest.fixture
+def before_and_after():
+    """The prompt of the workflow that measures a LoRA by the moon's lit fraction, and its nodes by their titles."""
+    path = WORKFLOWS["evaluate_before_and_after"]
+    prompt = json.loads((path.parent / "api" / path.name).read_text(encoding="utf-8"))
+    return prompt, {node["_meta"]["title"]: node["inputs"] for node in prompt.values()}
+
+
+def test_before_and_after_begin_with_a_large_upright_moon_that_no_model_has_seen(before_and_after):
+    toy = before_and_after[1]["Toy World Clip"]
+    moon = compose(MoonsOptions(**{name: value for name, value in toy.items() if name != "scene"}))
+
+    assert toy["scene"] == "moons" and toy["seed"] >= FIRST_HELD_OUT
+    assert abs(moon.tilt) < 0.02 and moon.radius > 0.35 and max(abs(place - 0.5) for place in moon.place) < 0.25
+
+
+def test_before_and_after_are_measured_in_the_models_own_size_and_by_clip(
+    before_and_after, tmp_path, models, monkeypatch
+):
+    """With tiny models; the released one makes 1024x576 of the true clip's first frame, too."""
+    monkeypatch.setattr(clip_models, "BUILTIN", write_clip(tmp_path / "clip"))
+    prompt, nodes = before_and_after
+    nodes["Load SVD"]["checkpoint"], nodes["Load LoRA"]["lora"] = "svd.safetensors", "svd_lora.safetensors"
+    for title in ("Before: it stays full", "After: it wanes"):
+        nodes[title] |= {"frames": 3, "steps": 1, "width": 2 * SIDE, "height": SIDE}
+
+    result = run_workflow(prompt, output=tmp_path / "out", models=models)
+
+    record = json.loads(next(path for path in result.files if path.name == "report.json").read_text(encoding="utf-8"))
+    assert [clip["name"] for clip in record["clips"]] == ["before", "after"]
+    for clip in record["clips"]:
+        assert {"lit fraction", "clip"} <= set(clip["metrics"])
+        assert "Resized from 128x64 to the truth's 64x64" in " ".join(clip["notes"])
+
+
 def test_before_and_after_a_lora_the_moon_is_measured(tmp_path):
     """With the models that ship, as the workflow stands, in fewer steps of sampling."""
     overrides = {f"{title}.steps": 8 for title in ("Before: it stays full", "After: it wanes")}
@@ -315,6 +352,7 @@ def test_before_and_after_a_lora_the_moon_is_measured(tmp_path):
     record = json.loads((tmp_path / "zoetrope" / "before_and_after_00001" / "report.json").read_text(encoding="utf-8"))
     before, after = (clip["metrics"]["lit fraction"]["mean"] for clip in record["clips"])
     assert before > 0.9 and after < 0.65
+    assert all(clip["metrics"]["clip"]["mean"] for clip in record["clips"])
     assert record["winner"] == "after"
 
 

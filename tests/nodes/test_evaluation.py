@@ -7,6 +7,7 @@ import torch
 
 from zoetrope.host import folders, work
 from zoetrope.media.pictures import read_picture
+from zoetrope.media.resizing import ResizeOptions, resize
 from zoetrope.models import clip as clip_models
 from zoetrope.nodes import evaluation_report
 from zoetrope.nodes.clip import LoadCLIP
@@ -87,6 +88,13 @@ def test_a_clip_that_stands_still_is_told(moon):
     assert evaluated[3] is False and math.isnan(evaluated[1]) and "stands still" in evaluated[4]
 
 
+def test_the_main_measure_is_none_that_a_frozen_clip_wins(moon, clip):
+    moving, frozen = (evaluate(images, clip=clip) for images in (moon[0], still(moon[0])))
+
+    assert moving[0].main == frozen[0].main == "warp_error_own"
+    assert moving[1] > 0 and math.isnan(frozen[1])
+
+
 def test_a_series_of_the_user_is_drawn_beside_the_true_one(moon):
     images, lit = moon
     before = [1.0] * FRAMES
@@ -106,6 +114,14 @@ def test_the_better_of_two_clips_wins_and_a_still_one_never_does(moon):
 
     assert compared[1:3] == ("after", 2)
     assert [each.name for each in compared[0].clips] == ["clip 1", "after"]
+
+
+def test_a_clip_of_one_frame_does_not_win_though_the_frame_is_true(moon):
+    compared = compare(moon[0][:1], darker(moon[0]), truth=moon[0], names="one frame\nwhole")
+
+    assert compared[1] == "whole" and "one frame stands still" in compared[5]
+    assert evaluate(moon[0][:1], truth=moon[0])[3] is False and evaluate(moon[0][:1])[3] is False
+    assert evaluate(moon[0][:1], truth=moon[0][:1])[3] is True  # where truth is a picture, nothing should move
 
 
 def test_a_clip_that_cannot_be_measured_does_not_lose_the_others(moon):
@@ -165,6 +181,54 @@ def test_all_pictures_stand_below_each_other_and_nothing_need_be_saved(moon, out
     assert shown[0].shape[1] > shown[0].shape[2] and shown[2] == "" and not output.exists()
 
 
+def test_of_all_pictures_those_that_can_be_drawn_are_shown(moon, output):
+    images, lit = moon
+    one_series = compare(still(images), darker(images), truth=images, series_2=lit)[0]
+    one_frame = evaluate(images[:1], measure_looks=False)[0]
+
+    for report, measure in ((one_series, "the series"), (one_frame, "the main one")):
+        shown = EvaluationReport.execute(report, **{**REPORT, "picture": "all", "measure": measure})
+
+        assert shown[0].std() > 0.05 and (output / shown[2] / "report.png").is_file()
+
+
+def test_the_frames_of_the_first_clip_that_has_values_are_shown(moon):
+    images, lit = moon
+    report = compare(still(images), darker(images), names="a\nb", series_2=lit)[0]
+
+    frames, of_second = (
+        EvaluationReport.execute(report, **{**REPORT, "picture": "frames", "measure": "the series", "clip": name})[0]
+        for name in ("", "b")
+    )
+
+    assert torch.equal(frames, of_second)
+
+
+@pytest.mark.parametrize("changed, sentence", [
+    ({"measure": "progression"}, "no values by frame"), ({"clip": "moon"}, "no clip 'moon'"),
+    ({"measure": "clip"}, "clip was not measured"),
+])  # fmt: skip
+def test_a_report_whose_picture_cannot_be_drawn_is_saved_all_the_same(moon, output, changed, sentence):
+    report = evaluate(moon[0])[0]
+
+    with pytest.raises(ValueError, match=f"{sentence}.* saved in runs/moon_00001, without a picture"):
+        EvaluationReport.execute(report, **{**REPORT, **changed})
+    assert {path.name for path in (output / "runs" / "moon_00001").iterdir()} == {
+        "report.html", "report.csv", "report.json"
+    }  # fmt: skip
+
+    with pytest.raises(ValueError, match=sentence):
+        EvaluationReport.execute(report, **{**REPORT, **changed, "save": False})
+    assert len(list((output / "runs").iterdir())) == 1
+
+
+@pytest.mark.parametrize("prefix", ["", ".", "./", "runs/.."])
+def test_a_report_has_a_folder_of_its_own(moon, prefix, output):
+    with pytest.raises(ValueError, match="names no folder"):
+        EvaluationReport.execute(evaluate(moon[0])[0], **{**REPORT, "filename_prefix": prefix})
+    assert not output.exists()
+
+
 @pytest.mark.parametrize("prefix", ["../out", "/etc/out", "a\0b", "C:\\out"])
 def test_no_report_is_written_outside_of_the_output_folder(moon, prefix, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation_report, "draw", lambda *_: eight_bits(moon[0])[0])
@@ -179,10 +243,12 @@ def test_no_report_is_written_outside_of_the_output_folder(moon, prefix, tmp_pat
         ({"measure": "the series"}, "no series"),
         ({"prompt": "a moon"}, "no CLIP to read it"),
         ({"series": [1.0, 2.0]}, "has 2 values and the clip 6 frames"),
+        ({"series": ["a"] * FRAMES}, "The series 'series' has 'a' for frame 0, which is no number"),
+        ({"series": [1.0, None], "series_name": "lit"}, "The series 'lit' has None for frame 1"),
         ({"series": [1.0] * FRAMES, "series_name": " "}, "series_name is empty"),
         ({"true_series": [1.0] * FRAMES}, "Connect truth, too"),
         ({"lpips": "alex"}, "LPIPS with alex is not complete"),
-        ({"clip": "ViT"}, "CLIP is wanted, and this is str"),
+        ({"clip": "ViT"}, "CLIP is wanted, and this is str. Connect Load CLIP Zoetrope"),
         ({f"measure_{group}": False for group in ("truth", "clip", "motion", "looks")}, "no group of measures"),
     ],
 )
@@ -230,6 +296,23 @@ def test_folders_and_files_with_a_clip_are_offered(tmp_path, clip):
     assert offered == ["builtin", "clip_vision/tiny", "clip_vision/vit.safetensors", "text_encoders/clip_l.safetensors"]
 
 
+@pytest.mark.parametrize("beside", ["open_clip_config.json", "tokenizer.json", "vocab.json", "merges.txt"])
+def test_a_clip_is_loaded_again_where_what_lies_beside_its_file_has_changed(tmp_path, beside):
+    folder = tmp_path / "models" / "clip_vision"
+    folder.mkdir(parents=True)
+    (folder / "vit.safetensors").write_text("weights")
+
+    def fingerprint():
+        return LoadCLIP.fingerprint_inputs(model="clip_vision/vit.safetensors")
+
+    without = fingerprint()
+    (folder / beside).write_text("one")
+    first = fingerprint()
+    (folder / beside).write_text("another")
+
+    assert len({without, first, fingerprint()}) == 3
+
+
 @pytest.mark.parametrize("name", ["../x", "clip_vision/../../x", "clip_vision//etc/passwd", "loras/x", "", "tiny"])
 def test_a_hostile_name_is_no_clip(name):
     assert isinstance(LoadCLIP.validate_inputs(model=name), str)
@@ -255,5 +338,37 @@ def test_the_phases_of_a_moon_are_found_from_the_pixels(moon):
     assert MoonPhases.execute(images[3:], images[:1])[0] == pytest.approx(lit[3:], abs=0.08)
     with pytest.raises(ValueError, match="No moon is seen"):
         MoonPhases.execute(torch.zeros(2, 16, 16, 3))
-    with pytest.raises(ValueError, match="16x16 and the clip 64x64"):
-        MoonPhases.execute(images, torch.zeros(1, 16, 16, 3))
+
+
+def test_a_new_moon_is_dark_though_no_frame_shows_a_lit_one(moon):
+    images, lit = moon
+
+    alone = [MoonPhases.execute(images[number : number + 1], images[:1])[0][0] for number in range(FRAMES)]
+
+    assert lit[-1] == 0 and alone == pytest.approx(lit, abs=0.03)
+    assert alone == pytest.approx(MoonPhases.execute(images, images[:1])[0])
+
+
+@pytest.mark.parametrize("width, height", [(128, 128), (128, 72), (48, 64)])
+def test_a_full_moon_of_another_size_is_brought_to_the_clips(moon, width, height):
+    images, lit = moon
+    larger, _ = resize(images, ResizeOptions(width=width, height=height, fit="cover"))
+
+    assert MoonPhases.execute(larger, images[:1])[0] == pytest.approx(lit, abs=0.06)
+
+
+@pytest.mark.parametrize("value, sentence", [(math.nan, "NaN"), (math.inf, "infinity"), (200.0, "0 is black")])
+def test_no_phases_are_told_of_what_is_no_colour(moon, value, sentence):
+    images = moon[0].clone()
+    images[0, 5, 5] = value
+
+    with pytest.raises(ValueError, match=sentence):
+        MoonPhases.execute(images, moon[0][:1])
+    with pytest.raises(ValueError, match=sentence):
+        MoonPhases.execute(moon[0], images[:1])
+
+
+def test_no_phases_are_told_of_no_picture(moon):
+    for images, full_moon in ((moon[0][:0], None), (moon[0], moon[0][:0]), (moon[0][:0], moon[0])):
+        with pytest.raises(ValueError, match="holds no picture"):
+            MoonPhases.execute(images, full_moon)
