@@ -21,11 +21,12 @@ SIDE = 64
 SMALL: dict[str, dict[str, Any]] = {
     "ZoetropeToyWorldClip": {"width": SIDE, "height": SIDE},
     # Of a size at which x264 makes the same of the same frames each time.
-    "ZoetropeToyWorldVideos": {"width": 256, "height": 160, "count": 4, "seconds": 0.5},
+    "ZoetropeToyWorldVideos": {"width": 256, "height": 160, "count": 4, "seconds": 1.0},
     "ZoetropeSVDImageToVideo": {"frames": 3, "steps": 2, "width": SIDE, "height": SIDE},
     "ZoetropeCompareBeforeAndAfter": {"frames": 3, "steps": 2, "width": SIDE, "height": SIDE},
     "ZoetropeTrainSVDLoRA": {
         "steps": 2,
+        "warm_up_steps": 0,
         "frames": 3,
         "width": SIDE,
         "height": SIDE,

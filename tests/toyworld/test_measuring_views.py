@@ -41,7 +41,7 @@ def test_a_model_that_repeats_the_picture_is_found_out():
 
     one = made(scene, still)
 
-    assert one.nearer < 0.5
+    assert one.nearer < 0.6
     assert one.psnr == pytest.approx(one.picture_psnr)
     assert made(scene, views_of(scene)).psnr == 100  # as good as it gets
 
