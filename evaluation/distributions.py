@@ -31,6 +31,7 @@ class Distance:
     high: float
     samples: tuple[int, int]
     baseline: float | None = None  # between two halves of the true set: what no model can be told apart from
+    network: str = ""  # whose features they are: distances by two networks are not comparable
 
 
 def frechet_distance(one: Tensor, other: Tensor) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -16,8 +17,10 @@ from .measuring import ClipMeasures, MeasuringOptions, OnWork, Tools, Truth, mea
 from .perceptual import Perceptual
 from .report import ClipReport, Report
 from .shown import Shown
+from .video_networks import VideoNetwork
 
 EXTREMES = 3  # best and worst frames of a clip that are shown
+NAMED = 3  # models in a note on why a distance is left out
 
 OnClip = Callable[[int, str], None]
 """Told after each clip how many are done, and its name; to cancel, it raises."""
@@ -55,16 +58,19 @@ def evaluate(
     *,
     encoder: ClipEncoder | None = None,
     perceptual: Perceptual | None = None,
+    video: VideoNetwork | None = None,
     options: MeasuringOptions = MeasuringOptions(),
     on_clip: OnClip = nobody_listens,
     on_work: OnWork = nobody_waits,
 ) -> Report:
     """Measure every clip with what there is; what cannot be measured is told in the report."""
     _check(candidates)
-    tools, notes = _tools(encoder, perceptual, options, on_work)
+    tools, notes = _tools(encoder, perceptual, video, options, on_work)
+    if video is not None and not ("truth" in options.groups and any(each.truth for each in candidates)):
+        notes.append(f"{video.name} holds clips against true ones, and that is not asked for: it has measured nothing.")
     clips: list[ClipReport] = []
     failed: list[tuple[str, str]] = []
-    gists = _Gists()
+    gists = _Gists(tools, options)
     truths = _Truths()
     for done, candidate in enumerate(candidates, 1):
         try:
@@ -80,7 +86,8 @@ def evaluate(
                 series=candidate.series,
             )
             clips.append(_reported(candidate, clip, truth, measured))
-            gists.add(candidate, measured)
+            if truth is not None:
+                gists.add(candidate.model or candidate.name, truth, measured)
         except ValueError as error:  # what the user can be told; a mistake of ours ends the work
             failed.append((candidate.name, str(error)))
         on_clip(done, candidate.name)
@@ -89,7 +96,7 @@ def evaluate(
         clips=tuple(clips),
         failed=tuple(failed),
         notes=(*notes, *of_sets),
-        settings=_settings(encoder, perceptual, options),
+        settings=_settings(tools, options),
         sets=sets,
     )
 
@@ -104,7 +111,11 @@ def _check(candidates: Sequence[Candidate]) -> None:
 
 
 def _tools(
-    encoder: ClipEncoder | None, perceptual: Perceptual | None, options: MeasuringOptions, on_work: OnWork
+    encoder: ClipEncoder | None,
+    perceptual: Perceptual | None,
+    video: VideoNetwork | None,
+    options: MeasuringOptions,
+    on_work: OnWork,
 ) -> tuple[Tools, list[str]]:
     """What measures need, made ready before any clip is read."""
     notes = []
@@ -118,7 +129,7 @@ def _tools(
             notes.append(f"The prompt is longer than CLIP reads: its last {read.left_out[0]} tokens are left out.")
     if encoder is None and "clip" in options.groups:
         notes.append("There is no CLIP, so nothing is told of what the frames show.")
-    return Tools(encoder, perceptual, prompt, on_work), notes
+    return Tools(encoder, perceptual, video, prompt, on_work), notes
 
 
 class _Truths:
@@ -168,44 +179,71 @@ def _extremes(measured: ClipMeasures) -> list[int]:
 
 
 class _Gists:
-    """One row of features a clip, by model, and those of the true clips."""
+    """Of every network a row of features for each clip, by model, and one for each different true clip."""
 
-    def __init__(self) -> None:
-        self._own: dict[str, list[Tensor]] = {}
-        self._true: dict[str, list[Tensor]] = {}
+    def __init__(self, tools: Tools, options: MeasuringOptions) -> None:
+        self._networks = {
+            "clip": tools.encoder.name if tools.encoder else "",
+            "i3d": tools.video.name if tools.video else "",
+        }
+        self._fewest = tools.video.fewest if tools.video and "truth" in options.groups else 0
+        self._own: dict[str, dict[str, list[Tensor]]] = {}
+        # A true clip that several clips are held against, or that lies there twice, is one sample and not many.
+        self._true: dict[str, dict[str, dict[bytes, Tensor]]] = {}
+        self._too_short: Counter[str] = Counter()
 
-    def add(self, candidate: Candidate, measured: ClipMeasures) -> None:
-        if measured.gist is not None and measured.true_gist is not None:
-            model = candidate.model or candidate.name
-            self._own.setdefault(model, []).append(measured.gist)
-            self._true.setdefault(model, []).append(measured.true_gist)
+    def add(self, model: str, truth: Truth, measured: ClipMeasures) -> None:
+        for seen_by, (own, true) in measured.gists.items():
+            self._own.setdefault(seen_by, {}).setdefault(model, []).append(own)
+            self._true.setdefault(seen_by, {}).setdefault(model, {}).setdefault(truth.digest, true)
+        if len(measured.frames) < self._fewest:
+            self._too_short[model] += 1
 
     def distances(self) -> tuple[dict[str, dict[str, Distance]], list[str]]:
-        """For each model, where its clips are enough to mean anything."""
+        """For each model those that mean anything, and why others are left out."""
         found: dict[str, dict[str, Distance]] = {}
         notes = []
-        for model, own in self._own.items():
-            sets = torch.stack(own), torch.stack(self._true[model])
-            if len(own) >= distributions.FEWEST_FOR_KERNEL:
-                found[model] = {"kernel": distributions.kernel_with_interval(*sets)}
-            if len(own) >= distributions.FEWEST_FOR_FRECHET:
-                found[model]["frechet"] = distributions.frechet_with_interval(*sets)
-        most = max(map(len, self._own.values()), default=0)
-        if 1 < most < distributions.FEWEST_FOR_FRECHET:
-            kernel = distributions.FEWEST_FOR_KERNEL
+        for seen_by, models in self._own.items():
+            chance = []
+            for model, rows in models.items():
+                sets = torch.stack(rows), torch.stack(list(self._true[seen_by][model].values()))
+                for name, distance in _distances(*sets).items():
+                    named = replace(distance, network=self._networks[seen_by])
+                    found.setdefault(model, {})[f"{name}_{seen_by}"] = named
+                if len(rows) > 1 and min(map(len, sets)) < distributions.FEWEST_FOR_FRECHET:
+                    chance.append(f"{model} has {len(sets[0])} clips and {len(sets[1])} different true ones")
+            if chance:
+                more = f" and {len(chance) - NAMED} models more have too few" if len(chance) > NAMED else ""
+                notes.append(
+                    f"Distances between sets of clips by {self._networks[seen_by]} are left out where they would be "
+                    f"chance: {', '.join(chance[:NAMED])}{more}. The kernel distance takes "
+                    f"{distributions.FEWEST_FOR_KERNEL} or more of each, the Frechet distance "
+                    f"{distributions.FEWEST_FOR_FRECHET}."
+                )
+        if self._too_short:
+            short = ", ".join(f"{count} of {model}" for model, count in self._too_short.items())
             notes.append(
-                f"Distances between sets of clips are left out where they would be chance: there are {most} clips, the "
-                f"kernel distance takes {kernel} and the Frechet distance {distributions.FEWEST_FOR_FRECHET}."
+                f"{self._networks['i3d']} takes {self._fewest} frames or more, so shorter clips are left out of what "
+                f"it tells: {short}."
             )
         return found, notes
 
 
-def _settings(
-    encoder: ClipEncoder | None, perceptual: Perceptual | None, options: MeasuringOptions
-) -> dict[str, object]:
+def _distances(own: Tensor, true: Tensor) -> dict[str, Distance]:
+    """Those of (n d) and (m d) samples for which there are enough on both sides."""
+    found = {}
+    if min(len(own), len(true)) >= distributions.FEWEST_FOR_KERNEL:
+        found["kernel"] = distributions.kernel_with_interval(own, true)
+    if min(len(own), len(true)) >= distributions.FEWEST_FOR_FRECHET:
+        found["frechet"] = distributions.frechet_with_interval(own, true)
+    return found
+
+
+def _settings(tools: Tools, options: MeasuringOptions) -> dict[str, object]:
     return {
-        "clip_model": encoder.name if encoder else None,
-        "lpips": perceptual.name if perceptual else None,
+        "clip_model": tools.encoder.name if tools.encoder else None,
+        "lpips": tools.perceptual.name if tools.perceptual else None,
+        "i3d": tools.video.name if tools.video else None,
         "prompt": options.prompt,
         "groups": list(options.groups),
         "loop": options.loop,

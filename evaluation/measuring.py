@@ -9,9 +9,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import blake2b
 from itertools import groupby
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..media.pictures import check_clip, not_a_number, to_bytes
@@ -21,6 +23,7 @@ from .clip_encoders import ClipEncoder
 from .errors import EvaluationError
 from .metrics import GROUPS, METRICS
 from .perceptual import Perceptual
+from .video_networks import VideoNetwork
 
 STILL = 0.002  # of the shorter side: half a pixel of 256; a dynamic degree below it is none
 STILL_SHARE, ORDER_SHARE = 0.25, 0.5  # of the true clip's dynamic degree and progression, below which a clip fails
@@ -66,6 +69,7 @@ class Tools:
 
     encoder: ClipEncoder | None = None
     perceptual: Perceptual | None = None
+    video: VideoNetwork | None = None
     prompt: Tensor | None = None  # (d) of `MeasuringOptions.prompt`
     on_work: OnWork = nobody_waits
 
@@ -81,8 +85,9 @@ class ClipMeasures:
     verdict: str  # "", STANDS_STILL or OUT_OF_ORDER: such a clip never wins
     frames: tuple[int, ...]  # those that are measured, by their numbers in the clip
     true_frames: tuple[int, ...]
-    gist: Tensor | None  # (d) the mean of CLIP's features, by which sets of clips are held against each other
-    true_gist: Tensor | None
+    # (d) of the clip and of the true one, by the measure of the network that saw both: "clip" is the mean of CLIP's
+    # features, "i3d" those of the video network. By these, sets of clips are held against each other.
+    gists: Mapping[str, tuple[Tensor, Tensor]]
 
 
 def checked(clip: Tensor, what: str = "The clip") -> Tensor:
@@ -138,10 +143,13 @@ class Seen:
 
         return self._tools.encoder.frames(to_bytes(self.clip), on_frames)
 
-    @property
-    def gist(self) -> Tensor | None:
-        """(d) where CLIP was asked."""
-        return self.features.mean(0) if "features" in self.__dict__ else None
+    @cached_property
+    def whole(self) -> Tensor:
+        """(d) what the video network finds."""
+        assert self._tools.video is not None
+        found = self._tools.video(self.clip)
+        self._tools.on_work(len(self.clip))
+        return found
 
 
 class Truth:
@@ -152,6 +160,14 @@ class Truth:
         self.series = series or {}
         _check_series(self.series, len(self.clip), "true clip")
         self._seen: tuple[tuple[int, ...], Seen, dict[str, Measured]] | None = None
+
+    @cached_property
+    def digest(self) -> bytes:
+        """By which it is known again, wherever it comes from."""
+        digest = blake2b(str(tuple(self.clip.shape)).encode(), digest_size=16)
+        for frame in to_bytes(self.clip):
+            digest.update(frame.tobytes())
+        return digest.digest()
 
     def measured(
         self, frames: Sequence[int], tools: Tools, options: MeasuringOptions
@@ -199,12 +215,11 @@ def measure(
         values={name: values[name] for name in order if name in values},
         truth=true_values,
         floor=floor,
-        notes=(*(aligned.notes if aligned else ()), *_notes(aligned, len(frames))),
+        notes=(*(aligned.notes if aligned else ()), *_notes(aligned, len(frames), tools, options)),
         verdict=STANDS_STILL if unmoved else _verdict(values, true_values),
         frames=frames,
         true_frames=tuple(aligned.true_frames) if aligned else (),
-        gist=own.gist,
-        true_gist=true.gist if true else None,
+        gists=_gists(own, true, values) if true else {},
     )
 
 
@@ -260,10 +275,22 @@ def _against(own: Seen, true: Seen, tools: Tools, options: MeasuringOptions) -> 
         found["colour_error"] = _of(pixels.colour_error(own.lab, true.lab))
         if tools.perceptual is not None:
             found["lpips"] = _of(tools.perceptual(own.clip, true.clip))
+        if tools.video is not None and len(own.clip) >= tools.video.fewest:
+            found["i3d"] = Measured(_finite(F.cosine_similarity(own.whole, true.whole, dim=0).item()))
     if "clip" in options.groups and tools.encoder is not None:
         found["clip"] = _of(similarities.to_truth(own.features, true.features))
     if "motion" in options.groups and len(own.clip) > 1:
         found["warp_error"] = _of(motion.warp_error(own.small, true.flows), before=1)
+    return found
+
+
+def _gists(own: Seen, true: Seen, values: Mapping[str, Measured]) -> dict[str, tuple[Tensor, Tensor]]:
+    """What the whole clips are to the networks that saw both."""
+    found = {}
+    if "clip" in values:
+        found["clip"] = own.features.mean(0), true.features.mean(0)
+    if "i3d" in values:
+        found["i3d"] = own.whole, true.whole
     return found
 
 
@@ -303,12 +330,16 @@ def _series(series: Mapping[str, Sequence[float]], frames: Sequence[int]) -> dic
     return {name: _of([values[number] for number in frames]) for name, values in series.items()}
 
 
-def _notes(aligned: Aligned | None, count: int) -> list[str]:
+def _notes(aligned: Aligned | None, count: int, tools: Tools, options: MeasuringOptions) -> list[str]:
     notes = []
     if count == 1:
         notes.append("There is one frame, so nothing between frames is measured.")
     if aligned is not None and min(aligned.clip.shape[1:3]) < pixels.SSIM_WINDOW:
         notes.append(f"SSIM is left out: the picture is smaller than its windows of {pixels.SSIM_WINDOW} pixels.")
+    if aligned is not None and tools.video is not None and "truth" in options.groups and count < tools.video.fewest:
+        notes.append(
+            f"I3D is left out: {count} frames are compared, and {tools.video.name} takes {tools.video.fewest} or more."
+        )
     return notes
 
 

@@ -52,6 +52,10 @@ METRICS: dict[str, Metric] = {
             "with truth",
         ),
         Metric(
+            *("i3d", "I3D to truth", "truth", "higher"),
+            "Cosine of what a network that knows video finds in the whole clip and in the true one; 1 is the same.",
+        ),
+        Metric(
             *("colour_error", "Colour error", "truth", "lower"),
             "How far the frame's mean colour is from the true one's, in CIELAB; about 2 is just seen.",
             "with truth",

@@ -127,6 +127,8 @@ def _settings(report: Report) -> Iterator[str]:
         told.append(f"The prompt is: {report.settings['prompt']}")
     if report.settings.get("lpips"):
         told.append(f"{report.settings['lpips']}.")
+    if report.settings.get("i3d"):
+        told.append(f"I3D is {report.settings['i3d']}; it saw the frames' middle at 224x224, resized without a filter.")
     if told:
         yield f'<p class="faint">{escape(" ".join(told))}</p>'
 
@@ -161,11 +163,19 @@ def _sets(report: Report) -> Iterator[str]:
     for model in report.models:
         for name, distance in model.sets.items():
             baseline = "-" if distance.baseline is None else f"{distance.baseline:.4f}"
-            cells = [model.name, name, f"{distance.value:.4f}", f"{distance.low:.4f} to {distance.high:.4f}", baseline]
-            rows.append([_cell(escape(cell)) for cell in [*cells, str(distance.samples[0])]])
+            clips = " and ".join(map(str, distance.samples))
+            cells = [
+                model.name,
+                name,
+                distance.network,
+                f"{distance.value:.4f}",
+                f"{distance.low:.4f} to {distance.high:.4f}",
+                baseline,
+            ]
+            rows.append([_cell(escape(cell)) for cell in [*cells, clips]])
     if rows:
         yield "<h2>As sets</h2>"
-        yield _table(["", "distance", "value", "95 % interval", "between halves of the truth", "clips"], rows)
+        yield _table(["", "distance", "by", "value", "95 % interval", "between halves of the truth", "clips"], rows)
 
 
 def _clips(report: Report) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .metrics import METRICS, metric_of
 from .report import Report, told
 
@@ -26,4 +28,13 @@ def as_text(report: Report) -> str:
     for first, *others in rows:
         cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
         lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
-    return "\n".join([*lines, "", *report.summary()]).rstrip() + "\n"
+    return "\n".join([*lines, "", *_sets(report), *report.summary()]).rstrip() + "\n"
+
+
+def _sets(report: Report) -> Iterator[str]:
+    """A line for each distance between a model's clips and the true ones, with the network that it is by."""
+    for model in report.models:
+        for name, distance in model.sets.items():
+            own, true = distance.samples
+            numbers = f"{distance.value:.4g} ({distance.low:.4g} to {distance.high:.4g})"
+            yield f"{model.name}: {name} {numbers}, {own} clips to {true} true ones, by {distance.network}"

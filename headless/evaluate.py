@@ -47,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of CLIP")
     parser.add_argument("--lpips", type=Path, metavar="DIR", help="a folder with the weights of LPIPS")
     parser.add_argument("--lpips-trunk", choices=("alex", "vgg"), default="alex", help="which LPIPS (default: alex)")
+    parser.add_argument(
+        "--i3d",
+        type=Path,
+        metavar="FILE",
+        help="FVD's i3d_torchscript.pt, or a network called alike. Such a file is a program: take one that you trust",
+    )
     parser.add_argument("--align", choices=("auto", "index", "time"), default="auto", help="how frames are paired")
     parser.add_argument("--groups", nargs="+", metavar="GROUP", help="measure only these: truth, clip, motion, looks")
     parser.add_argument("--loop", action="store_true", help="orbits, whose last frame is a neighbour of the first")
@@ -74,6 +80,7 @@ def main(arguments: argparse.Namespace) -> int:
             candidates,
             encoder=_encoder(arguments),
             perceptual=_perceptual(arguments),
+            video=_video_network(arguments),
             options=options,
             on_clip=lambda done, name: display.show("Measuring clips", done, len(candidates)),
         )
@@ -188,3 +195,12 @@ def _perceptual(arguments: argparse.Namespace) -> Any:
     from ..host.weights import managed
 
     return load_perceptual(arguments.lpips, arguments.lpips_trunk, place=managed)
+
+
+def _video_network(arguments: argparse.Namespace) -> Any:
+    if arguments.i3d is None:
+        return None
+    from ..evaluation.video_networks import load_video_network
+    from ..host.weights import managed
+
+    return load_video_network(arguments.i3d, place=managed)

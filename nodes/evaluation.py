@@ -21,6 +21,7 @@ from .evaluation_inputs import (
     candidate,
     chosen_metric,
     clip_input,
+    i3d_input,
     measure_input,
     measured,
     measuring_inputs,
@@ -103,6 +104,7 @@ class EvaluateVideo(io.ComfyNode):
                 series_name_input(),
                 series_input("series", "the clip"),
                 series_input("true_series", "the true clip"),
+                i3d_input(),
             ],
             outputs=[
                 EvaluationType.Output(display_name="evaluation", tooltip="All of it, for Evaluation Report."),
@@ -163,6 +165,7 @@ class CompareVideos(io.ComfyNode):
                 series_name_input(),
                 *(series_input(f"series_{number}", f"clip_{number}") for number in range(1, MOST_CLIPS + 1)),
                 series_input("true_series", "the true clip"),
+                i3d_input(),
             ],
             outputs=[
                 EvaluationType.Output(display_name="evaluation", tooltip="All of it, for Evaluation Report."),

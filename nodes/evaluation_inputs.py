@@ -15,6 +15,7 @@ from ..evaluation.measuring import MeasuringOptions
 from ..evaluation.metrics import GROUPS, METRICS, Metric, metric_of
 from ..evaluation.perceptual import Perceptual, load_perceptual
 from ..evaluation.report import ClipReport, Report
+from ..evaluation.video_networks import SUFFIXES, VideoNetwork, load_video_network
 from ..host import folders, io, work
 from ..host.weights import managed
 from .clip import AnyClipType, encoder_of
@@ -23,7 +24,7 @@ EvaluationType = io.Custom("ZOETROPE_EVALUATION")
 FloatsType = io.Custom("FLOATS")
 MAIN, SERIES = "the main one", "the series"
 NONE = "none"
-LPIPS_KIND = "lpips"
+LPIPS_KIND, I3D_KIND = "lpips", "i3d"
 TRUTH = "truth"  # what reports call the true clip
 
 
@@ -103,6 +104,17 @@ def series_input(name: str, of: str) -> Any:
     return FloatsType.Input(name, optional=True, tooltip=f"A number for each frame of {of}: a measure of your own.")
 
 
+def i3d_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        I3D_KIND,
+        options=[NONE, *folders.list_models(I3D_KIND, SUFFIXES)],
+        default=NONE,
+        optional=True,
+        tooltip="A network that knows video, by which whole clips are held against the true one: FVD's "
+        "i3d_torchscript.pt, which you have put into models/i3d. Such a file is a program: take one that you trust.",
+    )
+
+
 def number_outputs() -> list[Any]:
     """What `numbers_of` gives."""
     return [
@@ -119,6 +131,7 @@ def measured(
     *,
     clip: Any = None,
     lpips: str = NONE,
+    i3d: str = NONE,
     prompt: str = "",
     loop: bool = False,
     rule: Any = "auto",
@@ -128,12 +141,15 @@ def measured(
     chosen = tuple(group for group in GROUPS if groups[f"measure_{group}"])
     options = MeasuringOptions(groups=chosen, loop=loop, prompt=prompt, alignment=AlignmentOptions(rule=rule))
     encoder = encoder_of(clip)
-    looks = 2 if encoder is not None and "clip" in chosen else 1  # for motion, and for CLIP
+    video = _video_network(i3d)
+    # For motion, for CLIP, and for the video network.
+    looks = 1 + (encoder is not None and "clip" in chosen) + (video is not None and "truth" in chosen)
     truths = {id(each.truth): each.truth for each in candidates if each.truth}
     loads = [each.load for each in candidates] + [truth.load for truth in truths.values()]
     frames = sum(len(load()) for load in loads)
     on_work = _telling(frames * looks)
-    return evaluate(candidates, encoder=encoder, perceptual=_perceptual(lpips), options=options, on_work=on_work)
+    perceptual = _perceptual(lpips)
+    return evaluate(candidates, encoder=encoder, perceptual=perceptual, video=video, options=options, on_work=on_work)
 
 
 def _telling(total: int) -> Callable[[int], None]:
@@ -154,6 +170,11 @@ def _perceptual(trunk: str) -> Perceptual | None:
     places = folders.models_folders(LPIPS_KIND)
     place = next((place for place in places if place.is_dir()), places[0])
     return load_perceptual(place, trunk, place=managed)  # type: ignore[arg-type]  # it says which there are
+
+
+def _video_network(name: str) -> VideoNetwork | None:
+    """By its name in the folder of such networks: a path out of a workflow could lead to any program."""
+    return None if name == NONE else load_video_network(folders.resolve_model(I3D_KIND, name), place=managed)
 
 
 def candidate(name: str, images: Tensor, truth: TrueClip | None, series: Mapping[str, Sequence[float]]) -> Candidate:

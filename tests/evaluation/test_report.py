@@ -264,8 +264,17 @@ class TestModels:
 
         report = evaluate(few, encoder=encoder, options=MeasuringOptions(groups=("clip",)))
 
-        assert set(report.models[0].sets) == {"kernel"} and "As sets" in "".join(report.to_html())
-        assert any("there are 17 clips" in note for note in report.notes)
+        assert set(report.models[0].sets) == {"kernel_clip"} and "As sets" in "".join(report.to_html())
+        assert report.models[0].sets["kernel_clip"].network == encoder.name
+        assert any("m has 17 clips and 17 different true ones" in note for note in report.notes)
+
+    def test_one_true_clip_is_no_set_however_many_clips_are_held_against_it(self, encoder):
+        many = [given(f"{number}", flicker(CLIP[:2], 1).roll(number, 2), CLIP[:2], model="m") for number in range(66)]
+
+        report = evaluate(many, encoder=encoder, options=MeasuringOptions(groups=("clip",)))
+
+        assert report.sets == {}
+        assert any("m has 66 clips and 1 different true ones" in note for note in report.notes)
 
     def test_what_falls_short_is_told(self, several):
         assert fails(several, {"ssim": 0.0, "warp_error": 1.0}) == []

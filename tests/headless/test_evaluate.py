@@ -4,12 +4,15 @@ import sys
 from io import BytesIO, StringIO, TextIOWrapper
 
 import pytest
+import torch
 
 from zoetrope.headless import command
 from zoetrope.media.frame_folders import write_frames
 from zoetrope.media.pictures import to_bytes
 from zoetrope.media.writing import write_video
 from zoetrope.toyworld.shapes import ShapesOptions, compose, render
+
+from ..evaluation.video_scripts import Pooled, write_script
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +92,26 @@ def test_the_report_is_written_before_anything_is_printed(clips, tmp_path, monke
     assert (tmp_path / "report" / "report.html").is_file()
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated:DeprecationWarning")
+def test_sets_are_held_against_true_ones_by_a_video_network(tmp_path, capsys):
+    script = write_script(tmp_path / "i3d_torchscript.pt", Pooled())
+    for number in range(16):
+        clip = torch.rand(10, 1, 1, 3, generator=torch.Generator().manual_seed(number)).expand(-1, 16, 16, -1)
+        write_frames(tmp_path / "truths" / str(number), to_bytes(clip))
+        write_frames(tmp_path / "made" / str(number), to_bytes(clip * 0.5))
+
+    assert run(tmp_path / "made", "--truth", tmp_path / "truths", "--groups", "truth", "--i3d", script,
+               "--out", tmp_path / "report") == 0  # fmt: skip
+
+    told = capsys.readouterr().out
+    assert "made: kernel_i3d" in told and "16 clips to 16 true ones, by i3d_torchscript.pt (6 features)" in told
+    (model,) = json.loads((tmp_path / "report" / "report.json").read_text())["models"]
+    assert set(model["sets"]) == {"kernel_i3d"} and model["metrics"]["i3d"]["value"] < 1
+    assert run(tmp_path / "made", "--truth", tmp_path / "truths" / "3", "--groups", "truth", "--i3d", script) == 0
+    told = capsys.readouterr().out
+    assert "kernel_i3d" not in told and "made has 16 clips and 1 different true ones" in told
+
+
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
@@ -99,6 +122,8 @@ def test_the_report_is_written_before_anything_is_printed(clips, tmp_path, monke
         (["notes.mp4", "--truth", "truths"], "none in it is called notes"),
         (["near", "--prompt", "a moon"], "no CLIP to read it"),
         (["near", "--lpips", "truths"], "LPIPS with alex is not complete"),
+        (["near", "--i3d", "notes.mp4"], "notes.mp4 is no TorchScript, or a damaged one"),
+        (["near", "--i3d", "nowhere.pt"], "nowhere.pt is no file, and a video network is wanted"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_sentence(clips, monkeypatch, capsys, arguments, sentence):

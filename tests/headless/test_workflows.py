@@ -27,6 +27,7 @@ from ..small_models import SMALL as SMALL_INPUTS
 
 WORKFLOWS = shipped_workflows()
 SMALL = {"Toy World Clip.width": 64, "Toy World Clip.height": 36}
+MEASURING = {"ZoetropeEvaluateVideo", "ZoetropeCompareVideos", "ZoetropeCLIPSimilarity"}
 every_workflow = pytest.mark.parametrize("path", WORKFLOWS.values(), ids=WORKFLOWS.keys())
 
 
@@ -82,6 +83,8 @@ def loaders_of(graph):
     """The loader of core's that stands beside what makes the input, for who brings their own."""
     if "ZoetropeToyWorldVideos" in kinds(graph):
         return []  # a graph of many files takes the name of a folder
+    if MEASURING & kinds(graph):
+        return ["LoadVideo"]  # the true clip, of which a model gets the first frame
     return ["LoadImage"] if "ZoetropeLoadSVD" in kinds(graph) else ["LoadVideo"]
 
 
@@ -91,7 +94,7 @@ def words_of_the_swap(graph):
         return ("Toy World Videos", "Footage From Videos", "folder", "Load Pictures")
     if "ZoetropeToyWorldVideos" in kinds(graph):
         return ("Toy World Videos", "Footage From Videos", "folder", "Load Footage")
-    loader = "Load Image" if "ZoetropeLoadSVD" in kinds(graph) else "Load Video"
+    loader = "Load Image" if loaders_of(graph) == ["LoadImage"] else "Load Video"
     return (loader, "Toy World Clip", "Ctrl+B", "Extract Frames")
 
 
@@ -286,42 +289,81 @@ def test_watermark_marks_a_clip_and_reads_the_mark(tmp_path):
     assert probe(result.files[-1]).frames == 24
 
 
-@pytest.mark.parametrize("name, folder", [
-    ("evaluate_against_truth", "evaluation"), ("compare_three_clips", "comparison"),
-])  # fmt: skip
-def test_a_workflow_that_measures_saves_its_report(name, folder, tmp_path):
-    prompt = json.loads((WORKFLOWS[name].parent / "api" / f"{name}.json").read_text(encoding="utf-8"))
-    (toy,) = (node for node in prompt.values() if node["class_type"] == "ZoetropeToyWorldClip")
-    scale = 64 / toy["inputs"]["width"]
-    for node in prompt.values():  # smaller and shorter, or it takes long to measure
-        if node is toy:
-            node["inputs"] |= {"width": 64, "height": 64, "seconds": 6 / node["inputs"]["frames_per_second"]}
-        if node["class_type"] == "ZoetropeResizeFrames":
-            node["inputs"]["width"] = round(node["inputs"]["width"] * scale)
-        if node["class_type"] == "RepeatImageBatch":
-            node["inputs"]["amount"] = 6
-    run_workflow(prompt, output=tmp_path)
+FOLDERS = {"evaluate_against_truth": "evaluation", "compare_three_clips": "comparison"}
 
-    record = json.loads((tmp_path / "zoetrope" / f"{folder}_00001" / "report.json").read_text(encoding="utf-8"))
-    verdicts = [clip["verdict"] for clip in record["clips"]]
-    assert verdicts == {"evaluation": [""], "comparison": ["", "", "stands still"]}[folder]
-    assert record["winner"] == {"evaluation": None, "comparison": "loses little"}[folder]
+
+def prompt_of(name):
+    """The prompt of a workflow, and the inputs of its nodes by their titles."""
+    prompt = json.loads((WORKFLOWS[name].parent / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    return prompt, {node["_meta"]["title"]: node["inputs"] for node in prompt.values()}
+
+
+def record_in(output, folder):
+    return json.loads((output / "zoetrope" / f"{folder}_00001" / "report.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_models_are_measured_on_a_large_upright_moon_that_none_has_seen(name):
+    is_large_and_upright(prompt_of(name)[1]["Toy World Clip"])
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_workflow_that_measures_saves_its_report(name, tmp_path, models, monkeypatch):
+    """With tiny models, which are given the names of the ones that ship."""
+    monkeypatch.setattr(clip_models, "BUILTIN", write_clip(tmp_path / "clip"))
+    prompt, _ = prompt_of(name)
+    names = {"ZoetropeLoadSVD": {"checkpoint": "svd.safetensors"}, "ZoetropeLoadLoRA": {"lora": "svd_lora.safetensors"},
+             "ZoetropeSVDImageToVideo": {"frames": 3, "steps": 1, "width": SIDE, "height": SIDE}}  # fmt: skip
+    for node in prompt.values():
+        node["inputs"] |= names.get(node["class_type"], {})
+
+    run_workflow(prompt, output=tmp_path / "out", models=models)
+
+    clips = record_in(tmp_path / "out", FOLDERS[name])["clips"]
+    called = {"evaluation": ["generated"], "comparison": ["base", "half LoRA", "whole LoRA"]}[FOLDERS[name]]
+    assert [clip["name"] for clip in clips] == called
+    assert all({"clip", "ssim", "warp_error", "sharpness"} <= set(clip["metrics"]) for clip in clips)
+    if len(clips) == 3:
+        assert len({clip["metrics"]["psnr"]["mean"] for clip in clips}) == 3  # three models, and not one of them twice
+
+
+def test_the_small_model_makes_what_truly_happens_and_more_than_its_first_frame(tmp_path):
+    """With the models that ship, in fewer steps of sampling."""
+    overrides = {"A clip of the first frame.steps": 8}
+
+    run_workflow(WORKFLOWS["evaluate_against_truth"], overrides=overrides, output=tmp_path)
+
+    (clip,) = record_in(tmp_path, "evaluation")["clips"]
+    assert clip["verdict"] == ""
+    assert clip["metrics"]["clip"]["mean"] > clip["floor"]["clip"]["mean"]
+
+
+def test_of_three_models_the_one_with_the_whole_lora_wins(tmp_path):
+    """With the models that ship, in fewer steps of sampling."""
+    titles = ("The base alone", "With half of the LoRA", "With all of the LoRA")
+
+    run_workflow(WORKFLOWS["compare_three_clips"], overrides={f"{title}.steps": 8 for title in titles}, output=tmp_path)
+
+    record = record_in(tmp_path, "comparison")
+    base, _, whole = (clip["metrics"]["clip"]["mean"] for clip in record["clips"])
+    assert record["winner"] == "whole LoRA" and base < whole
 
 
 @pytest.fixture
 def before_and_after():
     """The prompt of the workflow that measures a LoRA by the moon's lit fraction, and its nodes by their titles."""
-    path = WORKFLOWS["evaluate_before_and_after"]
-    prompt = json.loads((path.parent / "api" / path.name).read_text(encoding="utf-8"))
-    return prompt, {node["_meta"]["title"]: node["inputs"] for node in prompt.values()}
+    return prompt_of("evaluate_before_and_after")
 
 
-def test_before_and_after_begin_with_a_large_upright_moon_that_no_model_has_seen(before_and_after):
-    toy = before_and_after[1]["Toy World Clip"]
+def is_large_and_upright(toy):
     moon = compose(MoonsOptions(**{name: value for name, value in toy.items() if name != "scene"}))
 
     assert toy["scene"] == "moons" and toy["seed"] >= FIRST_HELD_OUT
     assert abs(moon.tilt) < 0.02 and moon.radius > 0.35 and max(abs(place - 0.5) for place in moon.place) < 0.25
+
+
+def test_before_and_after_begin_with_a_large_upright_moon_that_no_model_has_seen(before_and_after):
+    is_large_and_upright(before_and_after[1]["Toy World Clip"])
 
 
 def test_before_and_after_are_measured_in_the_models_own_size_and_by_clip(

@@ -17,6 +17,7 @@ from zoetrope.nodes.toyworld import MoonPhases
 from zoetrope.toyworld.moons import MoonsOptions, compose, render
 
 from ..evaluation.conftest import clip_folder  # noqa: F401  # a fixture
+from ..evaluation.video_scripts import Pooled, write_script
 
 FRAMES = 6
 MEASURING = {
@@ -268,6 +269,24 @@ def test_what_cannot_be_measured_is_told(moon, changed, sentence):
 def test_what_cannot_be_compared_is_told(moon, changed, sentence):
     with pytest.raises(ValueError, match=sentence):
         compare(moon[0], moon[0], **changed)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated:DeprecationWarning")
+def test_a_video_network_is_taken_from_its_folder_by_name_and_from_nowhere_else(moon, tmp_path):
+    write_script(tmp_path / "models" / "i3d" / "fvd" / "net.pt", Pooled(fewest=1))
+    write_script(tmp_path / "elsewhere.pt", Pooled(fewest=1))
+    (tmp_path / "models" / "i3d" / "notes.txt").write_text("none")
+
+    for node in (EvaluateVideo, CompareVideos):
+        offered = node.GET_NODE_INFO_V1()["input"]["optional"]["i3d"][1]["options"]
+        assert [Path(name).as_posix() for name in offered] == ["none", "fvd/net.pt"]
+    long = torch.cat([moon[0], moon[0].flip(0)])
+    report = evaluate(darker(long), truth=long, i3d="fvd/net.pt", measure="i3d")
+    assert 0 < report[1] < 1 and report[2] == [] and report[0].settings["i3d"] == "net.pt (6 features)"
+    assert all("i3d" in clip.metrics for clip in compare(long, darker(long), truth=long, i3d="fvd/net.pt")[0].clips)
+    for outside in ("../../elsewhere.pt", str(tmp_path / "elsewhere.pt"), "nowhere.pt"):
+        with pytest.raises(ValueError, match="Choose a name inside it|is an absolute path|is not in the folder of i3d"):
+            evaluate(darker(long), truth=long, i3d=outside)
 
 
 def test_progress_is_told_and_work_can_be_cancelled(moon):
