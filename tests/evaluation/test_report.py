@@ -161,7 +161,7 @@ class TestManyClips:
             shown = [each for clip in report.clips for each in (clip.shown, clip.true_shown) if each is not None]
             return {id(jpeg): len(jpeg) for each in shown for jpeg in each.jpegs.values()}
 
-        more = evaluate(scenes_by(("base", "lora"), 20), options=LOOKS)
+        more = evaluate(scenes_by(("base", "lora"), 12), options=LOOKS)
 
         assert sum(clip.shown is not None for clip in more.clips) == 8
         assert len(jpegs(more)) == len(jpegs(many)) == 4 * 3 * 4  # of a scene each true frame but once
@@ -295,6 +295,13 @@ class TestPictures:
         for row, colour in ((np.nanargmax(psnr), good), (np.nanargmin(psnr), bad)):
             assert drawn.cell(row, column, columns, len(psnr)) == pytest.approx(colour, abs=2)
 
+    def test_a_frozen_clip_does_not_set_the_scale_of_the_others(self, several):
+        drift = {row: clip.mean("colour_drift") for row, clip in enumerate(several.clips) if not clip.verdict}
+        best = min(drift, key=drift.get)
+
+        assert min(clip.mean("colour_drift") for clip in several.clips) < drift[best]
+        assert pictures._cells(several.clips, ["colour_drift"])[best, 0] == pytest.approx(pictures.GOOD)
+
     def test_a_frozen_clip_has_no_colour_in_any_column(self, several):
         picture = pictures.heat_picture(several)
 
@@ -307,7 +314,9 @@ class TestPictures:
                 start = top + row * pictures.ROW_HEIGHT
                 inside = picture[start + 1 : start + pictures.ROW_HEIGHT - 1, pictures.HEAT_LEFT : 800].astype(int)
                 has_colour = np.ptp(inside, axis=2).max() > 25
-                assert has_colour == (not verdict)
+                above_number = inside[:8, 5:60].reshape(-1, 3)
+                is_hatched = len(np.unique(above_number, axis=0)) > 1
+                assert has_colour == (not verdict) and is_hatched == bool(verdict)
 
     def test_what_there_is_no_room_for_is_told(self):
         few = [given(f"clip {number}", CLIP[:2], None) for number in range(pictures.MOST_ROWS + 2)]
