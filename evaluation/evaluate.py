@@ -16,10 +16,11 @@ from .errors import EvaluationError
 from .measuring import ClipMeasures, MeasuringOptions, OnWork, Tools, Truth, measure, nobody_waits
 from .perceptual import Perceptual
 from .report import ClipReport, Report
-from .shown import Shown
+from .scenes import first_scenes
+from .shown import MOST_CLIPS, Shown
 from .video_networks import VideoNetwork
 
-EXTREMES = 3  # best and worst frames of a clip that are shown
+EXTREMES = 3  # highest and lowest frames of a clip that are shown, by each measure
 NAMED = 3  # models in a note on why a distance is left out
 
 OnClip = Callable[[int, str], None]
@@ -68,7 +69,7 @@ def evaluate(
     tools, notes = _tools(encoder, perceptual, video, options, on_work)
     if video is not None and not ("truth" in options.groups and any(each.truth for each in candidates)):
         notes.append(f"{video.name} holds clips against true ones, and that is not asked for: it has measured nothing.")
-    clips: list[ClipReport] = []
+    reports = _Reports()
     failed: list[tuple[str, str]] = []
     gists = _Gists(tools, options)
     truths = _Truths()
@@ -85,7 +86,7 @@ def evaluate(
                 true_rate=candidate.truth.rate if candidate.truth else None,
                 series=candidate.series,
             )
-            clips.append(_reported(candidate, clip, truth, measured))
+            reports.add(candidate, clip, truth, measured)
             if truth is not None:
                 gists.add(candidate.model or candidate.name, truth, measured)
         except ValueError as error:  # what the user can be told; a mistake of ours ends the work
@@ -93,7 +94,7 @@ def evaluate(
         on_clip(done, candidate.name)
     sets, of_sets = gists.distances()
     return Report(
-        clips=tuple(clips),
+        clips=tuple(reports.clips),
         failed=tuple(failed),
         notes=(*notes, *of_sets),
         settings=_settings(tools, options),
@@ -148,9 +149,41 @@ class _Truths:
         return self._last[1]
 
 
-def _reported(candidate: Candidate, clip: Tensor, truth: Truth | None, measured: ClipMeasures) -> ClipReport:
-    extremes = _extremes(measured)
-    true_frames = list(measured.true_frames)
+class _Reports:
+    """What is told of each clip so far. Pictures are kept of those alone that a page shows, whatever their number."""
+
+    def __init__(self) -> None:
+        self.clips: list[ClipReport] = []
+        self._pictured: dict[str, TrueClip | None] = {}  # by the clip's name
+
+    def add(self, candidate: Candidate, clip: Tensor, truth: Truth | None, measured: ClipMeasures) -> None:
+        told = _reported(candidate, measured)
+        # The more clips a scene has, the fewer scenes are shown: one that is out does not come back.
+        shown = {each.name for scene in first_scenes([*self.clips, told], MOST_CLIPS) for each in scene}
+        for place, each in enumerate(self.clips):
+            if each.name in self._pictured and each.name not in shown:
+                self.clips[place] = replace(each, shown=None, true_shown=None)
+                del self._pictured[each.name]
+        if told.name in shown:
+            extremes = _extremes(measured)
+            own = Shown.of(clip, measured.frames, extremes)
+            made = self._true_jpegs(candidate)
+            true = Shown.of(truth.clip, measured.true_frames, extremes, made) if truth else None
+            told = replace(told, shown=own, true_shown=true)
+            self._pictured[told.name] = candidate.truth
+        self.clips.append(told)
+
+    def _true_jpegs(self, candidate: Candidate) -> dict[int, bytes]:
+        """The frames of its true clip, by their numbers, that are kept for other clips already."""
+        return {
+            each.true_frames[place]: jpeg
+            for each in self.clips
+            if each.true_shown is not None and self._pictured[each.name] is candidate.truth
+            for place, jpeg in each.true_shown.jpegs.items()
+        }
+
+
+def _reported(candidate: Candidate, measured: ClipMeasures) -> ClipReport:
     return ClipReport(
         name=candidate.name,
         model=candidate.model or candidate.name,
@@ -163,19 +196,16 @@ def _reported(candidate: Candidate, clip: Tensor, truth: Truth | None, measured:
         floor=measured.floor,
         verdict=measured.verdict,
         notes=measured.notes,
-        shown=Shown.of(clip[list(measured.frames)], extremes),
-        true_shown=Shown.of(truth.clip[true_frames], extremes) if truth else None,
     )
 
 
-def _extremes(measured: ClipMeasures) -> list[int]:
-    """The places of the frames that are the best and the worst by some measure that is likely to be drawn."""
+def _extremes(measured: ClipMeasures) -> set[int]:
+    """The places of the frames that are the highest and the lowest by some measure: any can be asked for."""
     places: set[int] = set()
-    for name in ("clip", "ssim", "clip_prompt", "clip_next", "warp_error_own"):
-        values = measured.values[name].per_frame if name in measured.values else ()
-        known = sorted((value, place) for place, value in enumerate(values) if value is not None)
+    for values in measured.values.values():
+        known = sorted((value, place) for place, value in enumerate(values.per_frame) if value is not None)
         places |= {place for _, place in [*known[:EXTREMES], *known[-EXTREMES:]]}
-    return sorted(places)
+    return places
 
 
 class _Gists:

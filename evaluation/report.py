@@ -38,8 +38,8 @@ class ClipReport:
     floor: Mapping[str, Measured]  # of a copy of the true first frame
     verdict: str
     notes: tuple[str, ...]
-    shown: Shown
-    true_shown: Shown | None
+    shown: Shown | None = None  # pictures, which are kept of a few clips
+    true_shown: Shown | None = None
 
     def mean(self, name: str) -> float:
         """NaN where there is none."""

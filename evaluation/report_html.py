@@ -5,20 +5,25 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from . import report_intervals
 from .colours import colour_of
-from .metrics import Metric, metric_of
-from .report_curves import Curve, drawn
+from .metrics import METRICS, Metric, metric_of
+from .report_curves import Curve, drawn, values_of
+from .scenes import first_scenes
+from .shown import MOST_CLIPS, Shown
 
 if TYPE_CHECKING:
+    from .measuring import Measured
     from .report import ClipReport, Report
 
-SIDE_BY_SIDE = 8  # clips that play together; the frames of more would make the page too heavy to open
-CURVES_TOGETHER = 8
 EXTREMES = 3
+SEVERAL_WIDTH = 560  # pixels of a graph that stands beside another one
+REFERENCES = (("truth", "4 5"), ("only the first frame", "1 6"))  # what clips are held against, and its dashes
+REFERENCE_COLOUR = "#8a8f98"
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2125; --faint: #5c6470; --line: #d9dce0; --paper: #fff; --bar: #0072b233; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e6e9; --faint: #a2a9b3; --line: #3b4047; --paper: #17191c;
@@ -38,6 +43,10 @@ svg .axis { stroke: var(--faint); fill: none; } svg .grid { stroke: var(--line);
   border: 1px solid var(--line); border-radius: .3rem; padding: .3rem .6rem; font-size: 14px; display: none;
   box-shadow: 0 2px 8px #0003; z-index: 1; white-space: nowrap; }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; font-size: 14px; }
+.legend span { white-space: nowrap; }
+svg.sample { display: inline-block; width: 44px; height: 10px; margin-right: .4em; }
+.several { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(32rem, 100%), 1fr)); gap: .5rem 1.5rem; }
+h4 { margin: .8rem 0 .2rem; } summary { cursor: pointer; font-weight: 600; padding: .3rem 0; }
 .frames { display: flex; flex-wrap: wrap; gap: .8rem; } figure { margin: 0; } figcaption { font-size: 13px; }
 .frames img { display: block; max-width: 224px; } .pair { display: flex; gap: 2px; }
 .player { display: flex; flex-wrap: wrap; gap: 1rem; } .player img { width: 224px; display: block; background: #8883; }
@@ -72,14 +81,15 @@ for (const box of document.querySelectorAll('.curves')) {
 }
 for (const box of document.querySelectorAll('.playing')) {
   const clips = JSON.parse(box.querySelector('script').textContent), slider = box.querySelector('input');
-  const images = [...box.querySelectorAll('img')], told = box.querySelector('.told');
+  const images = [...box.querySelectorAll('img')], told = [...box.querySelectorAll('.told')];
   const button = box.querySelector('button');
   const most = Math.max(...clips.map(clip => clip.length));
   let timer = null;
-  const show = share => clips.forEach((frames, number) => {
-    const at = Math.round(share * (frames.length - 1));
-    images[number].src = 'data:image/jpeg;base64,' + frames[at][1];
-    if (number === 0) told.textContent = 'frame ' + frames[at][0];
+  const show = moment => clips.forEach((frames, number) => {
+    const far = frame => Math.abs(frame[1] - moment);
+    const shown = frames.reduce((nearest, frame) => far(frame) < far(nearest) ? frame : nearest);
+    images[number].src = 'data:image/jpeg;base64,' + shown[2];
+    told[number].textContent = shown[0];
   });
   slider.max = most - 1; slider.addEventListener('input', () => show(slider.value / Math.max(1, most - 1)));
   const stop = () => { clearInterval(timer); timer = null; button.textContent = 'Play'; };
@@ -107,6 +117,7 @@ def page(report: Report) -> str:
             *(f"<p>{escape(sentence)}</p>" for sentence in report.summary()),
             *_settings(report),
             *_models(report),
+            *_intervals(report),
             *_sets(report),
             *_clips(report),
             *_pairs(report),
@@ -143,10 +154,11 @@ def _models(report: Report) -> Iterator[str]:
         for name in report.names
     }
     header = ["", "mean rank", *(_title(metric) for metric in report.metrics)]
+    colours = _colours(report)
     rows = []
     for model in report.models:
         rank = "-" if model.rank is None else f"{model.rank:.2f}"
-        cells = [_cell(f"{_dot(_place(report, model.name))}{escape(model.name)}"), _cell(rank)]
+        cells = [_cell(f"{_dot(colours[model.name])}{escape(model.name)}"), _cell(rank)]
         for name in report.names:
             mean = model.metrics[name]
             text = escape(_told(mean.value, metric_of(name)))
@@ -158,21 +170,32 @@ def _models(report: Report) -> Iterator[str]:
     yield _table(header, rows)
 
 
+def _intervals(report: Report) -> Iterator[str]:
+    """The same as a picture."""
+    if len(report.models) < 2:
+        return
+    yield '<p class="faint">A dot is a mean and the line its interval; a hollow dot is of a model some of whose clips '
+    yield 'fail.</p><div class="several">'
+    colours = _colours(report)
+    for name in [*report.deciding, *(name for name in report.names if name not in METRICS)]:
+        rows = [
+            report_intervals.Row(model.name, model.metrics[name], colours[model.name], bool(model.failing))
+            for model in report.models
+        ]
+        yield f"<div><h4>{_title(metric_of(name))}</h4>{report_intervals.drawn(rows, metric_of(name))}</div>"
+    yield "</div>"
+
+
 def _sets(report: Report) -> Iterator[str]:
     rows = []
     for model in report.models:
         for name, distance in model.sets.items():
-            baseline = "-" if distance.baseline is None else f"{distance.baseline:.4f}"
+            # Between features of length 1 it is some thousandths or less.
+            baseline = "-" if distance.baseline is None else f"{distance.baseline:.3g}"
             clips = " and ".join(map(str, distance.samples))
-            cells = [
-                model.name,
-                name,
-                distance.network,
-                f"{distance.value:.4f}",
-                f"{distance.low:.4f} to {distance.high:.4f}",
-                baseline,
-            ]
-            rows.append([_cell(escape(cell)) for cell in [*cells, clips]])
+            interval = f"{distance.low:.3g} to {distance.high:.3g}"
+            cells = [model.name, name, distance.network, f"{distance.value:.3g}", interval, baseline, clips]
+            rows.append([_cell(escape(cell)) for cell in cells])
     if rows:
         yield "<h2>As sets</h2>"
         yield _table(["", "distance", "by", "value", "95 % interval", "between halves of the truth", "clips"], rows)
@@ -233,75 +256,136 @@ def _pairs(report: Report) -> Iterator[str]:
 
 def _curves(report: Report) -> Iterator[str]:
     yield "<h2>Over the frames</h2>"
-    shown = report.clips[:CURVES_TOGETHER]
-    if len(report.clips) > len(shown):
-        yield f'<p class="faint">The first {len(shown)} of {len(report.clips)} clips.</p>'
+    scenes = first_scenes(report.clips, MOST_CLIPS)
+    yield from _left_out(report, scenes)
+    colours = _colours(report)
     for metric in _main_first(report):
-        curves = [
-            _curve(clip.name, clip, clip.metrics[metric.name].per_frame, colour_of(number))
-            for number, clip in enumerate(shown)
-            if metric.name in clip.metrics and clip.metrics[metric.name].per_frame
-        ]
-        if not curves:
+        graphs = [(_scene_name(scene), _scene_curves(scene, metric, colours)) for scene in scenes]
+        graphs = [(name, curves) for name, curves in graphs if values_of(curves)]
+        if not graphs:
             continue
-        for clip in shown[:1]:
-            for name, values in (("truth", clip.truth_metrics), ("only the first frame", clip.floor)):
-                if metric.name in values and values[metric.name].per_frame:
-                    curves.append(_curve(name, clip, values[metric.name].per_frame, "#8a8f98", dashed=True))
-        yield f'<h3>{_title(metric)}</h3><p class="faint">{escape(metric.meaning)}</p>{drawn(curves, metric)}'
+        meaning = f'<p class="faint">{escape(metric.meaning)}</p>'
+        if len(scenes) == 1:
+            yield f"<h3>{_title(metric)}</h3>{meaning}{drawn(graphs[0][1], metric)}"
+            continue
+        beside = [curves for _, curves in graphs]
+        opened = " open" if metric.name == report.main else ""
+        yield f'<details{opened}><summary>{_title(metric)}</summary>{meaning}<div class="several">'
+        for name, curves in graphs:
+            graph = drawn(curves, metric, width=SEVERAL_WIDTH, beside=beside)
+            yield f"<div><h4>{escape(name)}</h4>{graph}</div>"
+        yield "</div></details>"
 
 
 def _main_first(report: Report) -> list[Metric]:
     return sorted(report.metrics, key=lambda metric: metric.name != report.main)
 
 
-def _curve(name: str, clip: ClipReport, values: Sequence[float | None], colour: str, *, dashed: bool = False) -> Curve:
-    return Curve(name, [(clip.frames[place], value) for place, value in enumerate(values)], colour, dashed)
+def _scene_curves(scene: Sequence[ClipReport], metric: Metric, colours: Mapping[str, str]) -> list[Curve]:
+    """Of the clips of a scene, and of what all of them are held against."""
+    curves = [
+        _curve(clip.name, clip, clip.metrics[metric.name], colours[clip.model])
+        for clip in scene
+        if metric.name in clip.metrics
+    ]
+    first = next((clip for clip in scene if clip.truth), scene[0])
+    for (name, dashes), values in zip(REFERENCES, (first.truth_metrics, first.floor), strict=True):
+        if metric.name in values and values[metric.name].per_frame:
+            curves.append(_curve(name, first, values[metric.name], REFERENCE_COLOUR, dashes))
+    return curves
+
+
+def _curve(name: str, clip: ClipReport, values: Measured, colour: str, dashes: str = "") -> Curve:
+    return Curve(name, [(clip.frames[place], value) for place, value in enumerate(values.per_frame)], colour, dashes)
+
+
+def _scene_name(scene: Sequence[ClipReport]) -> str:
+    return scene[0].item or (scene[0].name if len(scene) == 1 else "")
+
+
+def _left_out(report: Report, scenes: Sequence[Sequence[ClipReport]]) -> Iterator[str]:
+    count = sum(map(len, scenes))
+    if count == len(report.clips):
+        return
+    of_scenes = len(first_scenes(report.clips, len(report.clips)))
+    if of_scenes == 1:
+        yield f'<p class="faint">The first {count} of {len(report.clips)} clips.</p>'
+    else:
+        which = "first scene" if len(scenes) == 1 else f"first {len(scenes)} scenes"
+        yield f'<p class="faint">The {which} of {of_scenes}, {count} of {len(report.clips)} clips.</p>'
 
 
 def _side_by_side(report: Report) -> Iterator[str]:
-    shown = report.clips[:SIDE_BY_SIDE]
-    frames, figures = [], []
-    first = shown[0]
-    if first.true_shown is not None:
-        frames.append(_embedded(first.true_shown.jpegs, first.true_frames))
-        figures.append(f"truth: {first.truth}")
-    for clip in shown:
-        frames.append(_embedded(clip.shown.jpegs, clip.frames))
-        figures.append(clip.name)
-    yield '<h2>Side by side</h2><div class="playing"><div class="controls"><button>Play</button>'
-    yield '<input type="range" min="0" value="0" aria-label="frame"><span class="told"></span></div>'
-    yield '<div class="player">' + "".join(
-        f'<figure><img alt=""><figcaption>{escape(name)}</figcaption></figure>' for name in figures
-    )
-    yield f'</div><script type="application/json">{_script(frames)}</script></div>'
-    if len(report.clips) > len(shown):
-        yield f'<p class="faint">The first {len(shown)} of {len(report.clips)} clips.</p>'
+    scenes = _pictured(report)
+    frames = []
+    yield "<h2>Side by side</h2>"
+    yield from _left_out(report, scenes)
+    yield '<div class="playing"><div class="controls"><button>Play</button>'
+    yield '<input type="range" min="0" value="0" aria-label="moment"></div>'
+    for scene in scenes:
+        if len(scenes) > 1:
+            yield f"<h4>{escape(_scene_name(scene))}</h4>"
+        figures = []
+        longest = max(scene, key=lambda clip: (clip.true_frames[-1], len(clip.true_frames)) if clip.truth else (-1, 0))
+        if longest.true_shown is not None:
+            figures.append(f"truth: {longest.truth}")
+            frames.append(_played(longest.true_shown, longest.true_frames, _moments(longest, scene)))
+        for clip, shown in ((clip, clip.shown) for clip in scene):
+            if shown is not None:
+                figures.append(clip.name)
+                frames.append(_played(shown, clip.frames, _moments(clip, scene)))
+        yield '<div class="player">' + "".join(
+            f'<figure><img alt=""><figcaption>{escape(name)}, frame <span class="told"></span></figcaption></figure>'
+            for name in figures
+        )
+        yield "</div>"
+    yield f'<script type="application/json">{_script(frames)}</script></div>'
 
 
-def _embedded(jpegs: dict[int, bytes], frames: Sequence[int]) -> list[tuple[int, str]]:
-    return [(frames[place], base64.b64encode(jpeg).decode()) for place, jpeg in sorted(jpegs.items())]
+def _pictured(report: Report) -> list[list[ClipReport]]:
+    """The clips of which there are pictures, by scene."""
+    scenes = [[clip for clip in scene if clip.shown is not None] for scene in first_scenes(report.clips, MOST_CLIPS)]
+    return [scene for scene in scenes if scene]
+
+
+def _moments(clip: ClipReport, scene: Sequence[ClipReport]) -> list[float]:
+    """When each frame is shown, from 0 to 1: with the true one that it is held against, where there is one."""
+    places = clip.true_frames if clip.truth else range(len(clip.frames))
+    last = max(other.true_frames[-1] for other in scene if other.truth) if clip.truth else places[-1]
+    return [place / max(1, last) for place in places]
+
+
+def _played(shown: Shown, frames: Sequence[int], moments: Sequence[float]) -> list[tuple[int, float, str]]:
+    """Those frames alone that are evenly spread: with the extremes between them a clip would run unevenly."""
+    return [
+        (frames[place], round(moments[place], 5), base64.b64encode(shown.jpegs[place]).decode())
+        for place in shown.played
+    ]
 
 
 def _extremes(report: Report) -> Iterator[str]:
     metric = metric_of(report.main)
-    yield f'<h2>Best and worst frames</h2><p class="faint">By {escape(metric.title)}'
-    yield ", the true frame beside each.</p>" if report.has_truth else ".</p>"
-    for clip in report.clips[:SIDE_BY_SIDE]:
+    ends = "Highest and lowest" if metric.better == "neither" else "Best and worst"
+    beside = ", the true frame beside each" if report.has_truth else ""
+    yield f'<h2>{ends} frames</h2><p class="faint">By {escape(metric.title)}{beside}.</p>'
+    scenes = _pictured(report)
+    yield from _left_out(report, scenes)
+    for clip in (clip for scene in scenes for clip in scene):
         values = clip.metrics[metric.name].per_frame if metric.name in clip.metrics else ()
+        jpegs = clip.shown.jpegs if clip.shown is not None else {}
         known = sorted(
-            ((value, place) for place, value in enumerate(values) if value is not None and place in clip.shown.jpegs),
+            ((value, place) for place, value in enumerate(values) if value is not None and place in jpegs),
             reverse=metric.better != "lower",
         )
         places = dict.fromkeys(place for _, place in [*known[:EXTREMES], *known[-EXTREMES:]])
         if places:
             yield f'<h3>{escape(clip.name)}</h3><div class="frames">'
-            yield from (_figure(clip, place, metric) for place in places)
+            yield from (_figure(clip, place, metric, jpegs[place]) for place in places)
             yield "</div>"
 
 
-def _figure(clip: ClipReport, place: int, metric: Metric) -> str:
-    images = [clip.shown.jpegs[place]]
+def _figure(clip: ClipReport, place: int, metric: Metric, jpeg: bytes) -> str:
+    images = [jpeg]
     if clip.true_shown is not None and place in clip.true_shown.jpegs:
         images.append(clip.true_shown.jpegs[place])
     tags = "".join(f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(each).decode()}">' for each in images)
@@ -325,13 +409,14 @@ def _best(values: Iterable[float], metric: Metric) -> float | None:
     return max(finite) if metric.better == "higher" else min(finite)
 
 
-def _place(report: Report, model: str) -> int:
-    """The place of a model's first clip, whose colour it has."""
-    return next(number for number, clip in enumerate(report.clips) if clip.model == model)
+def _colours(report: Report) -> dict[str, str]:
+    """By model."""
+    models = dict.fromkeys(clip.model for clip in report.clips)
+    return {model: colour_of(number) for number, model in enumerate(models)}
 
 
-def _dot(place: int) -> str:
-    return f'<span class="dot" style="background:{colour_of(place)}"></span>' if place < CURVES_TOGETHER else ""
+def _dot(colour: str) -> str:
+    return f'<span class="dot" style="background:{colour}"></span>'
 
 
 def _title(metric: Metric) -> str:

@@ -5,7 +5,7 @@ Axes: f frames, h height, w width, c channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..media.pictures import Pixels, encode_jpeg, to_bytes
 
+MOST_CLIPS = 8  # of which pictures are kept: a page with more would be too heavy to open
 LONGEST_SIDE = 224  # pixels
 MOST_FRAMES = 48  # of a clip, evenly spread
 QUALITY = 85
@@ -25,12 +26,23 @@ class Shown:
     """Some frames of a clip as JPEG, by their place among those that are compared."""
 
     jpegs: dict[int, bytes]
+    played: Sequence[int]  # the places of those that are evenly spread
 
     @classmethod
-    def of(cls, clip: Tensor, also: Iterable[int] = ()) -> Shown:
-        """Of a (f h w c) clip in 0..1 evenly spread frames, and some more."""
-        places = sorted({*spread(len(clip), MOST_FRAMES), *also})
-        return cls({place: _small(pixels) for place, pixels in zip(places, to_bytes(clip[places]), strict=True)})
+    def of(
+        cls, clip: Tensor, frames: Sequence[int], also: Iterable[int] = (), made: Mapping[int, bytes] | None = None
+    ) -> Shown:
+        """Of the compared frames of a (f h w c) clip in 0..1, by their numbers, evenly spread ones; and some more.
+
+        `made` are frames that are JPEG already, by their numbers in the clip.
+        """
+        played = spread(len(frames), MOST_FRAMES)
+        places = sorted({*played, *also})
+        known = {place: (made or {}).get(frames[place]) for place in places}
+        missing = [place for place in places if known[place] is None]
+        pixels = to_bytes(clip[[frames[place] for place in missing]]) if missing else []
+        drawn = {place: _small(each) for place, each in zip(missing, pixels, strict=True)}
+        return cls({place: known[place] or drawn[place] for place in places}, played)
 
     def picture(self, place: int) -> Image.Image:
         with Image.open(BytesIO(self.jpegs[place])) as image:

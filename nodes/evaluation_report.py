@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,16 @@ from ..evaluation.report_files import write_report
 from ..evaluation.report_pictures import curves_picture, heat_picture, models_picture, strip_picture
 from ..evaluation.report_text import as_text
 from ..host import folders, io, ui, work
-from ..media.files import NumberedName, folder_written_beside
+from ..media.files import NumberedName, folder_written_beside, written_beside
 from ..media.pictures import Pixels, as_images, encode_png
 from . import previews
 from .evaluation_inputs import EvaluationType, chosen_metric, measure_input
 
-PICTURES: dict[str, Callable[[Report, str, str], Pixels]] = {
-    "curves": lambda report, measure, clip: curves_picture(report, measure, clip),
+PICTURES: dict[str, Callable[[Report, str, str], Pixels]] = {  # of a report, the measure input and a clip's name
+    "curves": lambda report, measure, clip: curves_picture(report, chosen_metric(report, measure).name, clip),
     "models": lambda report, measure, clip: models_picture(report),
     "heat map": lambda report, measure, clip: heat_picture(report),
-    "frames": lambda report, measure, clip: strip_picture(report, clip, measure),
+    "frames": lambda report, measure, clip: strip_picture(report, clip, chosen_metric(report, measure).name),
 }
 ALL = "all"
 PICTURE = "report.png"
@@ -45,8 +45,9 @@ class EvaluationReport(io.ComfyNode):
                     "picture",
                     options=[*PICTURES, ALL],
                     default="curves",
-                    tooltip="curves: the measure over the frames. models: the means of all clips. heat map: clips by "
-                    "measures. frames: the best and the worst frames with their scores. all: each that can be drawn.",
+                    tooltip="curves: the measure over the frames. models: the means of all models, with intervals "
+                    "where they have three clips or more. heat map: clips by measures. frames: some frames with their "
+                    "scores, the best and the worst among them. all: each that can be drawn.",
                 ),
                 measure_input(),
                 io.String.Input(
@@ -78,14 +79,20 @@ class EvaluationReport(io.ComfyNode):
     def execute(
         cls, evaluation: Report, picture: str, measure: str, clip: str, save: bool, filename_prefix: str
     ) -> io.NodeOutput:
+        # First the files: whatever becomes of the picture, what was measured is not lost.
+        folder, names = _saved(evaluation, filename_prefix) if save else ("", [])
         try:
-            drawn = draw(evaluation, picture, chosen_metric(evaluation, measure).name, clip.strip())
+            drawn = draw(evaluation, picture, measure, clip.strip())
         except EvaluationError as error:
             if not save:
                 raise
-            folder, _ = _saved(evaluation, None, filename_prefix)
             raise EvaluationError(f"{error} The report is saved in {folder}, without a picture.") from error
-        folder, shown = _saved(evaluation, drawn, filename_prefix) if save else ("", previews.still(drawn).as_dict())
+        if save:
+            with written_beside(Path(folders.output_folder(), folder, PICTURE)) as draft:
+                draft.write_bytes(encode_png(drawn))
+            shown = _shown_files(folder, [PICTURE, *names])
+        else:
+            shown = previews.still(drawn).as_dict()
         return io.NodeOutput(as_images(drawn), as_text(evaluation), folder, ui=shown)
 
 
@@ -108,8 +115,8 @@ def draw(report: Report, picture: str, measure: str, clip: str) -> Pixels:
     return np.concatenate(paper)
 
 
-def _saved(report: Report, picture: Pixels | None, prefix: str) -> tuple[str, dict[str, Any]]:
-    """Save a report in a new folder; gives it as a path inside the output folder, and what the node shows of it."""
+def _saved(report: Report, prefix: str) -> tuple[str, list[str]]:
+    """Save a report in a new folder; gives it as a path inside the output folder, and the files' names."""
     target = folders.numbered(prefix)
     if target.stem in ("", ".", ".."):
         raise EvaluationError(
@@ -118,10 +125,10 @@ def _saved(report: Report, picture: Pixels | None, prefix: str) -> tuple[str, di
     new = NumberedName(lambda number: target.folder / f"{target.stem}_{number:05}", target.counter)
     with folder_written_beside(new) as draft:
         names = [path.name for path in write_report(report, draft)]
-        if picture is not None:
-            (draft / PICTURE).write_bytes(encode_png(picture))
-            names.insert(0, PICTURE)
-    folder = Path(target.subfolder, new.path.name).as_posix()
+    return Path(target.subfolder, new.path.name).as_posix(), names
+
+
+def _shown_files(folder: str, names: Sequence[str]) -> dict[str, Any]:
+    """The node shows the first; "files" names all of them for those who fetch what was saved."""
     files = ui.SavedImages([ui.SavedResult(name, folder, io.FolderType.output) for name in names]).as_dict()["images"]
-    # The node shows the picture; "files" names all of them for those who fetch what was saved.
-    return folder, {"images": files[:1], "files": files}
+    return {"images": files[:1], "files": files}

@@ -3,18 +3,26 @@ import io
 import json
 import math
 import re
+import sys
+from dataclasses import replace
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 
 from zoetrope.evaluation import report_pictures as pictures
+from zoetrope.evaluation.alignment import AlignmentOptions
 from zoetrope.evaluation.clip_encoders import ClipEncoder
+from zoetrope.evaluation.colours import colour_of
+from zoetrope.evaluation.distributions import Distance
 from zoetrope.evaluation.errors import EvaluationError
 from zoetrope.evaluation.evaluate import Candidate, TrueClip, evaluate
 from zoetrope.evaluation.measuring import MeasuringOptions
+from zoetrope.evaluation.metrics import metric_of
 from zoetrope.evaluation.report import fails
 from zoetrope.evaluation.report_files import write_report
+from zoetrope.evaluation.scenes import first_scenes
 from zoetrope.models.clip import load_clip
 
 from .damage import blur, clean, flicker, freeze, noise
@@ -88,20 +96,276 @@ def test_the_page_tells_how_clips_were_aligned(report):
     assert note in report.clips[3].notes[0] and note in report.to_html()
 
 
+def scenes_by(models, count, frames=4, side=24):
+    """Clips of several models, model by model, each scene of a brightness of its own and so of a truth of its own."""
+    scenes = [CLIP[:frames, :side, :side] * (1 - number / (2 * count)) for number in range(count)]
+    truths = [TrueClip(name=f"s{number}", load=lambda scene=scene: scene) for number, scene in enumerate(scenes)]
+    return [
+        Candidate(
+            name=f"{model}/{number}",
+            load=lambda scene=scene: noise(scene, 1),
+            truth=truth,
+            model=model,
+            item=truth.name,
+        )
+        for model in models
+        for number, (scene, truth) in enumerate(zip(scenes, truths, strict=True))
+    ]
+
+
+def playing(page):
+    """What plays side by side: the captions, and for each the frames [number, moment, JPEG]."""
+    part = page[page.index('class="playing"') :]
+    captions = re.findall(r"<figcaption>(.*?), frame <span", part)
+    return dict(zip(captions, json.loads(re.search(r"json\">(.*?)</script>", part)[1]), strict=True))
+
+
+LOOKS = MeasuringOptions(groups=("looks", "truth"))
+
+
+@pytest.fixture(scope="module")
+def many():
+    return evaluate(scenes_by(("base", "lora"), 9), options=LOOKS)
+
+
+class TestManyClips:
+    def test_each_scene_plays_by_all_models_beside_its_own_truth(self, many):
+        shown = playing(many.to_html())
+
+        assert list(shown) == [f"{who}{number}" for number in range(4) for who in ("truth: s", "base/", "lora/")]
+        assert len({frames[0][2] for name, frames in shown.items() if name.startswith("truth")}) == 4
+        assert "The first 4 scenes of 9, 8 of 18 clips." in many.to_html()
+
+    def test_curves_of_a_scene_are_held_against_the_truth_of_that_scene(self, many):
+        page = many.to_html()
+        sharpness = page[page.index("<summary>Sharpness") :].split("</details>")[0]
+
+        graphs = [json.loads(text)["curves"] for text in re.findall(r"json\">(.*?)</script>", sharpness)]
+        assert [[curve["name"] for curve in graph] for graph in graphs] == [
+            [f"base/{number}", f"lora/{number}", "truth"] for number in range(4)
+        ]
+        for number, graph in enumerate(graphs):
+            true = many.clips[number].truth_metrics["sharpness"].per_frame
+            assert [float(point[2]) for point in graph[2]["points"]] == pytest.approx(true, rel=1e-4)
+            assert [curve["colour"] for curve in graph[:2]] == [colour_of(0), colour_of(1)]
+
+    def test_the_page_draws_the_models_with_their_intervals(self, many):
+        page = many.to_html()
+        psnr = page[page.index('aria-label="PSNR of the models"') :].split("</svg>")[0]
+
+        assert psnr.count("<circle") == 2 and psnr.count('stroke-width="4"') == 2
+        assert colour_of(0) in psnr and colour_of(1) in psnr and ">lora<" in psnr
+
+    def test_pictures_do_not_grow_with_the_number_of_clips(self, many):
+        def jpegs(report):
+            shown = [each for clip in report.clips for each in (clip.shown, clip.true_shown) if each is not None]
+            return {id(jpeg): len(jpeg) for each in shown for jpeg in each.jpegs.values()}
+
+        more = evaluate(scenes_by(("base", "lora"), 12), options=LOOKS)
+
+        assert sum(clip.shown is not None for clip in more.clips) == 8
+        assert len(jpegs(more)) == len(jpegs(many)) == 4 * 3 * 4  # of a scene each true frame but once
+
+    def test_a_clip_without_pictures_is_told(self, many):
+        with pytest.raises(EvaluationError, match="No frames of lora/8 are kept. Of so many clips there are .*base/0"):
+            pictures.strip_picture(many, "lora/8")
+
+    def test_scenes_are_whole_and_a_model_has_one_clip_of_each(self):
+        clips = evaluate(scenes_by(("a", "b", "c"), 3, frames=2), options=MeasuringOptions(groups=("looks",))).clips
+
+        assert [[clip.name for clip in scene] for scene in first_scenes(clips, 8)] == [
+            ["a/0", "b/0", "c/0"], ["a/1", "b/1", "c/1"]
+        ]  # fmt: skip
+        assert [[clip.name for clip in scene] for scene in first_scenes(clips, 2)] == [["a/0", "b/0"]]
+        alike = [replace(clip, item="") for clip in clips]
+        assert [clip.name for clip in first_scenes(alike, 8)[1]] == ["a/1", "b/1", "c/1"]
+
+    def test_clips_of_many_frames_play_evenly_and_at_the_same_moments(self):
+        long = CLIP[:1, :24, :24].repeat(150, 1, 1, 1)
+        long[:, 0, 0, 0] = torch.linspace(0, 1, 150)
+        one, other = noise(long, 0), noise(long, 0)
+        one[61:64], other[100:103] = 0.5, 0.5
+        report = evaluate([given("one", one, long), given("other", other, long)], options=LOOKS)
+
+        shown = playing(report.to_html())
+
+        numbers = {name: [frame[0] for frame in frames] for name, frames in shown.items()}
+        assert numbers["one"] == numbers["other"] == numbers["truth: truth"]
+        assert set(np.diff(numbers["one"])) == {3, 4} and numbers["one"][-1] == 149
+        assert not {61, 62, 63} <= set(numbers["one"]) and {61, 62, 63} <= report.clips[0].shown.jpegs.keys()
+
+    def test_clips_aligned_by_index_play_at_the_moments_of_the_truth(self):
+        short = Candidate(name="short", load=lambda: CLIP[:4], truth=TrueClip(name="t", load=lambda: CLIP))
+        whole = replace(short, name="whole", load=lambda: noise(CLIP, 1))
+        by_index = replace(LOOKS, alignment=AlignmentOptions(rule="index"))
+
+        shown = playing(evaluate([short, whole], options=by_index).to_html())
+
+        assert [frame[:2] for frame in shown["whole"]][:4] == [frame[:2] for frame in shown["short"]]
+        assert shown["short"][-1][1] == pytest.approx(3 / 7, abs=1e-4) and len(shown["truth: t"]) == 8
+
+
+def test_the_legend_tells_curves_apart_by_their_dashes(report):
+    legend = report.to_html().split('<div class="legend">')[1].split("</div>")[0]
+
+    dashes = re.findall(r'stroke-linecap="round"(?: stroke-dasharray="(.*?)")?', legend)
+    assert dashes[:4] == ["", "7 3", "2 3", "9 3 2 3"]
+
+
+def test_small_distances_of_sets_are_told_in_their_own_digits(report):
+    distance = Distance(0.000412, 0.0000123, 0.00098, (17, 17), 0.0000456)
+
+    page = replace(report, sets={"noisy": {"kernel": distance}}).to_html()
+
+    assert "<td>0.000412</td><td>1.23e-05 to 0.00098</td><td>4.56e-05</td>" in page
+
+
+class Drawn:
+    """Where colours are in a picture."""
+
+    def __init__(self, picture):
+        self.picture = picture.astype(int)
+
+    def where(self, colour, tolerance=6):
+        """(y, x) of the pixels of a colour, in rows from above."""
+        return np.argwhere((np.abs(self.picture - np.array(colour)) <= tolerance).all(-1))
+
+    def cell(self, row, column, columns, rows, band=0):
+        """The pixel near a corner of a cell of the map, where no number is written."""
+        width = (pictures.WIDTH - pictures.HEAT_LEFT - pictures.HEAT_RIGHT) / columns
+        y = band * (pictures.HEAT_TOP + rows * pictures.ROW_HEIGHT) + pictures.HEAT_TOP + row * pictures.ROW_HEIGHT + 5
+        return self.picture[y, int(pictures.HEAT_LEFT + column * width + 5)]
+
+
+def eight_bits(colour):
+    return [round(255 * part) for part in colour] if not isinstance(colour, str) else list(bytes.fromhex(colour[1:]))
+
+
 class TestPictures:
     @pytest.mark.parametrize("name", ["curves_picture", "models_picture", "heat_picture", "strip_picture"])
-    def test_a_picture_shows_something_and_is_as_wide_as_a_node_can_show(self, report, name):
-        if name != "strip_picture":
-            pytest.importorskip("matplotlib")
-
+    def test_a_picture_is_as_wide_as_a_node_can_show(self, report, name):
         picture = getattr(pictures, name)(report)
 
         assert picture.dtype == np.uint8 and picture.shape[1] == 1024 and picture.shape[2] == 3
-        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+
+    def test_a_curve_has_its_model_s_colour_where_its_values_are(self):
+        flat = [given(name, CLIP, series={"lit": [value] * 8}) for name, value in (("low", 0.0), ("high", 1.0))]
+        report = evaluate(flat, options=MeasuringOptions(groups=("truth",)))
+
+        both, one = Drawn(pictures.curves_picture(report, "lit")), Drawn(pictures.curves_picture(report, "lit", "high"))
+
+        low, high = (both.where(eight_bits(colour_of(number))) for number in (0, 1))
+        above_legend = 400
+        assert np.median(high[high[:, 0] < above_legend][:, 0]) < 100 < 300 < np.median(low[low[:, 0] < 450][:, 0])
+        assert len(one.where(eight_bits(colour_of(1)))) > 500 and not len(one.where(eight_bits(colour_of(0))))
+
+    def test_a_model_s_mark_stands_at_its_mean(self, several):
+        drawn = Drawn(pictures.models_picture(several))
+
+        order = list(dict.fromkeys(clip.model for clip in several.clips))
+        psnr = {model.name: model.metrics["psnr"].value for model in several.models}
+        marks = {name: drawn.where(eight_bits(colour_of(order.index(name)))) for name in order}
+        first = {name: places[(places[:, 1] < 500) & (places[:, 0] < 190)] for name, places in marks.items()}
+        across = {name: places[:, 1].mean() for name, places in first.items()}
+        down = {name: places[:, 0].mean() for name, places in first.items()}
+        assert sorted(across, key=across.get) == sorted(psnr, key=psnr.get)
+        assert sorted(down, key=down.get) == [model.name for model in several.models]
+
+    def test_series_stand_beside_the_deciding_measures(self, report, monkeypatch):
+        drawn = []
+        monkeypatch.setattr(pictures, "_intervals", lambda axes, models, name, *_, **__: drawn.append(name))
+        monkeypatch.setattr(pictures, "_heat_band", lambda axes, clips, names: drawn.extend(names))
+
+        pictures.models_picture(report)
+        assert drawn == [*report.deciding, "lit fraction"]
+
+        drawn.clear()
+        pictures.heat_picture(report)
+        assert drawn[: len(report.deciding) + 2] == [*report.deciding, "lit fraction", "dynamic_degree"]
+        assert sorted(drawn) == sorted(report.names)
+
+    def test_the_best_cell_of_a_column_is_blue_and_the_worst_orange(self, several):
+        good, bad = eight_bits(pictures.GOOD), eight_bits(pictures.BAD)
+        drawn = Drawn(pictures.heat_picture(several))
+
+        bands = math.ceil(len(several.names) / pictures.MOST_COLUMNS)
+        columns = math.ceil(len(several.names) / bands)
+        psnr = [math.nan if clip.verdict else clip.mean("psnr") for clip in several.clips]
+        column = several.deciding.index("psnr")
+        for row, colour in ((np.nanargmax(psnr), good), (np.nanargmin(psnr), bad)):
+            assert drawn.cell(row, column, columns, len(psnr)) == pytest.approx(colour, abs=2)
+
+    def test_a_frozen_clip_does_not_set_the_scale_of_the_others(self, several):
+        drift = {row: clip.mean("colour_drift") for row, clip in enumerate(several.clips) if not clip.verdict}
+        best = min(drift, key=drift.get)
+
+        assert min(clip.mean("colour_drift") for clip in several.clips) < drift[best]
+        assert pictures._cells(several.clips, ["colour_drift"])[best, 0] == pytest.approx(pictures.GOOD)
+
+    def test_a_frozen_clip_has_no_colour_in_any_column(self, several):
+        picture = pictures.heat_picture(several)
+
+        rows = len(several.clips)
+        band = pictures.HEAT_TOP + rows * pictures.ROW_HEIGHT
+        verdicts = [clip.verdict for clip in several.clips]
+        assert "stands still" in verdicts and "" in verdicts
+        for top in range(pictures.HEAT_TOP, picture.shape[0] - band + pictures.HEAT_TOP, band):
+            for row, verdict in enumerate(verdicts):
+                start = top + row * pictures.ROW_HEIGHT
+                inside = picture[start + 1 : start + pictures.ROW_HEIGHT - 1, pictures.HEAT_LEFT : 800].astype(int)
+                has_colour = np.ptp(inside, axis=2).max() > 25
+                above_number = inside[:8, 5:60].reshape(-1, 3)
+                is_hatched = len(np.unique(above_number, axis=0)) > 1
+                assert has_colour == (not verdict) and is_hatched == bool(verdict)
+
+    def test_what_there_is_no_room_for_is_told(self):
+        few = [given(f"clip {number}", CLIP[:2], None) for number in range(pictures.MOST_ROWS + 2)]
+        report = evaluate(few, options=MeasuringOptions(groups=("looks",)))
+
+        assert pictures._heat_key(report, report.clips[:-2]).endswith("40 of 42 clips")
+        assert pictures._drawn_together(report)[1] == "the first 8 of 42 clips"
+        assert pictures._row_label(replace(report.clips[0], name="x" * 40, verdict="stands still")).endswith(
+            "(stands still)"
+        )
+
+    def test_the_frames_at_both_ends_of_a_long_clip_are_kept_by_every_measure(self):
+        long = CLIP[:1].repeat(150, 1, 1, 1)
+        made = long.clone()
+        made[61], made[77] = 0.5, torch.tensor([0.0, 1.0, 0.0])
+        series = [0.5 + number / 1000 for number in range(150)]
+        series[77] = 1.0
+        report = evaluate(
+            [given("a", made, long, series={"peak": series})], options=MeasuringOptions(groups=("truth",))
+        )
+
+        drawn = Drawn(pictures.strip_picture(report, metric="peak"))
+
+        psnr = report.clips[0].metrics["psnr"].per_frame
+        assert {77, int(np.argmin(psnr))} <= report.clips[0].shown.jpegs.keys()
+        framed = drawn.where(pictures.NEUTRAL_COLOUR, 0)
+        green = drawn.where((0, 255, 0), 12)
+        assert len(green) > 10_000
+        (top, left), (bottom, _) = green.min(0), green.max(0)
+        around = framed[(np.abs(framed[:, 1] - left) < 8) & (framed[:, 0] > top) & (framed[:, 0] < bottom)]
+        assert len(around) > 100  # the green frame is the one that is called highest
+        assert not len(drawn.where(pictures.BEST_COLOUR, 0)) and not len(drawn.where(pictures.WORST_COLOUR, 0))
+
+    def test_best_and_worst_are_framed_where_one_is_better(self, report):
+        drawn = Drawn(pictures.strip_picture(report, "noisy", "psnr"))
+
+        assert len(drawn.where(pictures.BEST_COLOUR, 0)) > 1000 and len(drawn.where(pictures.WORST_COLOUR, 0)) > 1000
+        assert pictures._marks((1.0, 1.0), (0, 1), metric_of("psnr")) == {}
+        assert pictures._marks((3.0, 1.0, 2.0), (0, 1, 2), metric_of("lpips")) == {
+            1: ("best", pictures.BEST_COLOUR), 0: ("worst", pictures.WORST_COLOUR)
+        }  # fmt: skip
+
+    def test_where_matplotlib_is_missing_it_is_told_what_to_install(self, report, monkeypatch):
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+        with pytest.raises(EvaluationError, match='not installed. Run: pip install "matplotlib'):
+            pictures.curves_picture(report)
 
     def test_names_of_any_letters_can_be_drawn(self, report):
-        pytest.importorskip("matplotlib")
-
         assert pictures.curves_picture(report, clip=HOSTILE).shape[2] == 3
         assert pictures.strip_picture(report, HOSTILE).shape[2] == 3
 
@@ -114,9 +378,6 @@ class TestPictures:
             pictures.strip_picture(report, metric="progression")
 
     def test_matplotlib_is_left_as_it_was(self, report):
-        matplotlib = pytest.importorskip("matplotlib")
-        import sys
-
         before = list(dict.items(matplotlib.rcParams))  # as they are: asking for the backend would choose one
         pictures.heat_picture(report)
 

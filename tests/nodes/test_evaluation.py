@@ -193,6 +193,28 @@ def test_of_all_pictures_those_that_can_be_drawn_are_shown(moon, output):
         assert shown[0].std() > 0.05 and (output / shown[2] / "report.png").is_file()
 
 
+@pytest.mark.parametrize("picture", ["models", "heat map", "all"])
+def test_a_measure_that_is_not_there_does_not_matter_where_none_is_asked_for(moon, picture):
+    report = evaluate(moon[0])[0]
+
+    drawn = EvaluationReport.execute(report, **{**REPORT, "picture": picture, "measure": "ssim", "save": False})
+
+    assert drawn[0].std() > 0.02
+
+
+def test_a_fault_in_drawing_does_not_lose_the_report(moon, output, monkeypatch):
+    def mistaken(*_):
+        raise KeyError("ours")
+
+    monkeypatch.setattr(evaluation_report, "draw", mistaken)
+    with pytest.raises(KeyError):
+        EvaluationReport.execute(evaluate(moon[0])[0], **REPORT)
+
+    assert {path.name for path in (output / "runs" / "moon_00001").iterdir()} == {
+        "report.html", "report.csv", "report.json"
+    }  # fmt: skip
+
+
 def test_the_frames_of_the_first_clip_that_has_values_are_shown(moon):
     images, lit = moon
     report = compare(still(images), darker(images), names="a\nb", series_2=lit)[0]
