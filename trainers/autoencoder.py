@@ -10,6 +10,7 @@ Axes: b clips, f frames, c channels, h height, w width (of pictures, or of laten
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -119,7 +120,7 @@ class AutoencoderMethod:
     def loss(self, batch: Batch) -> Tensor:
         settings, frames = self._settings, batch.clips.shape[1]
         pictures = batch.clips.flatten(0, 1)
-        with torch.set_grad_enabled(settings.trains == "all"):
+        with nullcontext() if settings.trains == "all" else torch.no_grad():
             latents = self._vae.encode(pictures).latent_dist
         # Only the first is scaled to deviate by 1, when the encoder's training is over.
         unit = 1.0 if settings.trains == "all" else 1 / SCALING

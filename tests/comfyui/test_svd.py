@@ -230,6 +230,8 @@ def test_an_interrupt_ends_a_comparison_within_a_step(server, tmp_path):
 
 
 def test_a_missing_checkpoint_is_told_with_where_it_comes_from(server):
+    (server.base / "models" / "checkpoints" / "svd.safetensors").unlink()
+
     with pytest.raises(AssertionError, match=r"svd\.safetensors.*9\.56 GB.*stable-video-diffusion-img2vid"):
         server.run(graph(checkpoint="svd.safetensors"))
 

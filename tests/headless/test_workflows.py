@@ -391,7 +391,7 @@ def test_before_and_after_a_lora_the_moon_is_measured(tmp_path):
 
     run_workflow(WORKFLOWS["evaluate_before_and_after"], overrides=overrides, output=tmp_path)
 
-    record = json.loads((tmp_path / "zoetrope" / "before_and_after_00001" / "report.json").read_text(encoding="utf-8"))
+    record = json.loads((tmp_path / "zoetrope" / "phases_00001" / "report.json").read_text(encoding="utf-8"))
     before, after = (clip["metrics"]["lit fraction"]["mean"] for clip in record["clips"])
     assert before > 0.9 and after < 0.65
     assert all(clip["metrics"]["clip"]["mean"] for clip in record["clips"])
