@@ -94,7 +94,7 @@ def test_the_report_needs_nothing_beside_it(folder):
 
     assert not re.search(r'(src|href)="(?!data:)', page) and "<script" not in page
     assert page.count("data:image/") == 2
-    assert re.search(r"held-out moon 131, seed 1000131", page)
+    assert re.search(r"held-out moon 215, seed 1000215", page)
 
 
 def made_of(demo, images):

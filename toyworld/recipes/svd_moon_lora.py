@@ -20,7 +20,7 @@ from .recipe import Made, Recipe, Workshop
 from .svd import FRAMES, RATE, SIDE
 
 FIRST_SEED = 100_000  # far from those of the base model's clips
-CLIPS = 300
+CLIPS = 400
 
 
 def footage() -> RenderingOptions:
@@ -48,7 +48,7 @@ def settings(workshop: Workshop, shown: Path) -> SVDTraining:
         height=SIDE,
         # As clips are made where nobody says otherwise.
         motion_bucket=int(SVDOptions().motion_bucket_id),
-        **workshop.length(2000),
+        **workshop.length(4500),
         batch=4,
         learning_rate=1.5e-3,
         final_learning_rate=0.02,
@@ -60,7 +60,7 @@ def settings(workshop: Workshop, shown: Path) -> SVDTraining:
         precision="bf16",
         save_every=500,
         validate_at=(),
-        validate_every=1000,
+        validate_every=1500,
         validation_clips=8,
         samples=4,
         caption="a moon that wanes from full to new",
