@@ -54,14 +54,19 @@ def evaluate(
     candidates: Sequence[Candidate],
     *,
     encoder: ClipEncoder | None = None,
-    perceptual: Perceptual | None = None,
+    perceptual: Callable[[], Perceptual] | None = None,
     options: MeasuringOptions = MeasuringOptions(),
+    notes: Sequence[str] = (),
     on_clip: OnClip = nobody_listens,
     on_work: OnWork = nobody_waits,
 ) -> Report:
-    """Measure every clip with what there is; what cannot be measured is told in the report."""
+    """Measure every clip with what there is; what cannot be measured is told in the report.
+
+    `perceptual` loads LPIPS, and is asked where it is of use. `notes` are told with those of the report.
+    """
     _check(candidates)
-    tools, notes = _tools(encoder, perceptual, options, on_work)
+    beside_truth = any(candidate.truth for candidate in candidates)
+    tools, of_tools = _tools(encoder, perceptual, options, beside_truth, on_work)
     clips: list[ClipReport] = []
     failed: list[tuple[str, str]] = []
     gists = _Gists()
@@ -88,8 +93,8 @@ def evaluate(
     return Report(
         clips=tuple(clips),
         failed=tuple(failed),
-        notes=(*notes, *of_sets),
-        settings=_settings(encoder, perceptual, options),
+        notes=(*notes, *of_tools, *of_sets),
+        settings=_settings(tools, options),
         sets=sets,
     )
 
@@ -104,12 +109,20 @@ def _check(candidates: Sequence[Candidate]) -> None:
 
 
 def _tools(
-    encoder: ClipEncoder | None, perceptual: Perceptual | None, options: MeasuringOptions, on_work: OnWork
+    encoder: ClipEncoder | None,
+    perceptual: Callable[[], Perceptual] | None,
+    options: MeasuringOptions,
+    beside_truth: bool,
+    on_work: OnWork,
 ) -> tuple[Tools, list[str]]:
-    """What measures need, made ready before any clip is read."""
+    """What measures need, made ready before any clip is read; and what is asked for and does nothing."""
     notes = []
     prompt = None
-    if options.prompt.strip():
+    if "clip" not in options.groups:
+        encoder = None
+        idle = [what for what, asked in (("prompt", options.prompt.strip()), ("loop", options.loop)) if asked]
+        notes += [f"The {what} is not used: the group clip, whose measures need it, is off." for what in idle]
+    elif options.prompt.strip():
         if encoder is None:
             raise EvaluationError("A prompt is given and no CLIP to read it. Load CLIP, or leave the prompt out.")
         read = encoder.texts([options.prompt])
@@ -117,8 +130,13 @@ def _tools(
         if read.left_out[0]:
             notes.append(f"The prompt is longer than CLIP reads: its last {read.left_out[0]} tokens are left out.")
     if encoder is None and "clip" in options.groups:
-        notes.append("There is no CLIP, so nothing is told of what the frames show.")
-    return Tools(encoder, perceptual, prompt, on_work), notes
+        so = ", nor of the loop" if options.loop else ""
+        notes.append(f"There is no CLIP, so nothing is told of what the frames show{so}.")
+    if perceptual is not None and not (beside_truth and "truth" in options.groups):
+        why = "there is no true clip" if not beside_truth else "the group truth, to which it belongs, is off"
+        notes.append(f"LPIPS is not used: {why}.")
+        perceptual = None
+    return Tools(encoder, perceptual() if perceptual else None, prompt, on_work), notes
 
 
 class _Truths:
@@ -151,6 +169,7 @@ def _reported(candidate: Candidate, clip: Tensor, truth: Truth | None, measured:
         truth_metrics=measured.truth,
         floor=measured.floor,
         verdict=measured.verdict,
+        order_is_told=measured.order_is_told,
         notes=measured.notes,
         shown=Shown.of(clip[list(measured.frames)], extremes),
         true_shown=Shown.of(truth.clip[true_frames], extremes) if truth else None,
@@ -200,12 +219,10 @@ class _Gists:
         return found, notes
 
 
-def _settings(
-    encoder: ClipEncoder | None, perceptual: Perceptual | None, options: MeasuringOptions
-) -> dict[str, object]:
+def _settings(tools: Tools, options: MeasuringOptions) -> dict[str, object]:
     return {
-        "clip_model": encoder.name if encoder else None,
-        "lpips": perceptual.name if perceptual else None,
+        "clip_model": tools.encoder.name if tools.encoder else None,
+        "lpips": tools.perceptual.name if tools.perceptual else None,
         "prompt": options.prompt,
         "groups": list(options.groups),
         "loop": options.loop,

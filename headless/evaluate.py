@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,4 +188,4 @@ def _perceptual(arguments: argparse.Namespace) -> Any:
     from ..evaluation.perceptual import load_perceptual
     from ..host.weights import managed
 
-    return load_perceptual(arguments.lpips, arguments.lpips_trunk, place=managed)
+    return partial(load_perceptual, arguments.lpips, arguments.lpips_trunk, place=managed)

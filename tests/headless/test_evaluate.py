@@ -98,7 +98,7 @@ def test_the_report_is_written_before_anything_is_printed(clips, tmp_path, monke
         (["truth", "--truth", "truths"], ""),
         (["notes.mp4", "--truth", "truths"], "none in it is called notes"),
         (["near", "--prompt", "a moon"], "no CLIP to read it"),
-        (["near", "--lpips", "truths"], "LPIPS with alex is not complete"),
+        (["near", "--truth", "truth", "--lpips", "truths"], "LPIPS with alex is not complete"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_sentence(clips, monkeypatch, capsys, arguments, sentence):
