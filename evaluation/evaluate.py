@@ -58,17 +58,20 @@ def evaluate(
     candidates: Sequence[Candidate],
     *,
     encoder: ClipEncoder | None = None,
-    perceptual: Perceptual | None = None,
+    perceptual: Callable[[], Perceptual] | None = None,
     video: VideoNetwork | None = None,
     options: MeasuringOptions = MeasuringOptions(),
+    notes: Sequence[str] = (),
     on_clip: OnClip = nobody_listens,
     on_work: OnWork = nobody_waits,
 ) -> Report:
-    """Measure every clip with what there is; what cannot be measured is told in the report."""
+    """Measure every clip with what there is; what cannot be measured is told in the report.
+
+    `perceptual` loads LPIPS, and is asked where it is of use. `notes` are told with those of the report.
+    """
     _check(candidates)
-    tools, notes = _tools(encoder, perceptual, video, options, on_work)
-    if video is not None and not ("truth" in options.groups and any(each.truth for each in candidates)):
-        notes.append(f"{video.name} holds clips against true ones, and that is not asked for: it has measured nothing.")
+    beside_truth = any(candidate.truth for candidate in candidates)
+    tools, of_tools = _tools(encoder, perceptual, video, options, beside_truth, on_work)
     reports = _Reports()
     failed: list[tuple[str, str]] = []
     gists = _Gists(tools, options)
@@ -96,7 +99,7 @@ def evaluate(
     return Report(
         clips=tuple(reports.clips),
         failed=tuple(failed),
-        notes=(*notes, *of_sets),
+        notes=(*notes, *of_tools, *of_sets),
         settings=_settings(tools, options),
         sets=sets,
     )
@@ -113,15 +116,20 @@ def _check(candidates: Sequence[Candidate]) -> None:
 
 def _tools(
     encoder: ClipEncoder | None,
-    perceptual: Perceptual | None,
+    perceptual: Callable[[], Perceptual] | None,
     video: VideoNetwork | None,
     options: MeasuringOptions,
+    beside_truth: bool,
     on_work: OnWork,
 ) -> tuple[Tools, list[str]]:
-    """What measures need, made ready before any clip is read."""
+    """What measures need, made ready before any clip is read; and what is asked for and does nothing."""
     notes = []
     prompt = None
-    if options.prompt.strip():
+    if "clip" not in options.groups:
+        encoder = None
+        idle = [what for what, asked in (("prompt", options.prompt.strip()), ("loop", options.loop)) if asked]
+        notes += [f"The {what} is not used: the group clip, whose measures need it, is off." for what in idle]
+    elif options.prompt.strip():
         if encoder is None:
             raise EvaluationError("A prompt is given and no CLIP to read it. Load CLIP, or leave the prompt out.")
         read = encoder.texts([options.prompt])
@@ -129,8 +137,14 @@ def _tools(
         if read.left_out[0]:
             notes.append(f"The prompt is longer than CLIP reads: its last {read.left_out[0]} tokens are left out.")
     if encoder is None and "clip" in options.groups:
-        notes.append("There is no CLIP, so nothing is told of what the frames show.")
-    return Tools(encoder, perceptual, video, prompt, on_work), notes
+        so = ", nor of the loop" if options.loop else ""
+        notes.append(f"There is no CLIP, so nothing is told of what the frames show{so}.")
+    if not (beside_truth and "truth" in options.groups):
+        why = "there is no true clip" if not beside_truth else "the group truth, to which it belongs, is off"
+        idle = [name for name, tool in (("LPIPS", perceptual), ("I3D", video)) if tool is not None]
+        notes += [f"{name} is not used: {why}." for name in idle]
+        perceptual, video = None, None
+    return Tools(encoder, perceptual() if perceptual else None, video, prompt, on_work), notes
 
 
 class _Truths:
@@ -195,6 +209,7 @@ def _reported(candidate: Candidate, measured: ClipMeasures) -> ClipReport:
         truth_metrics=measured.truth,
         floor=measured.floor,
         verdict=measured.verdict,
+        order_is_told=measured.order_is_told,
         notes=measured.notes,
     )
 

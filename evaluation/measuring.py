@@ -18,18 +18,26 @@ from torch import Tensor
 
 from ..media.pictures import check_clip, not_a_number, to_bytes
 from . import motion, pixels, similarities
-from .alignment import Aligned, AlignmentOptions, align
+from .alignment import AlignmentOptions, align
 from .clip_encoders import ClipEncoder
 from .errors import EvaluationError
-from .metrics import GROUPS, METRICS
+from .metrics import COLUMNS, GROUPS, METRICS
 from .perceptual import Perceptual
 from .video_networks import VideoNetwork
 
 STILL = 0.002  # of the shorter side: half a pixel of 256; a dynamic degree below it is none
 STILL_SHARE, ORDER_SHARE = 0.25, 0.5  # of the true clip's dynamic degree and progression, below which a clip fails
-LEAST_PROGRESSION = 0.25  # without a true clip
+LEAST_PROGRESSION = 0.25  # of a true clip, below which it is too fast for its progression to be told
+MOST_TURNS = 0.3  # more than the true clip has, or than none
+LEAST_FOLLOWED = 0.6  # of the pixels, which can be followed from frame to frame of a clip that goes on, though fast
+LEAST_COVERED = 0.75  # of the truth's time
 LONGEST_REST = 0.25  # of the steps, for which a clip may stand still longer at a time than the true one
-STANDS_STILL, OUT_OF_ORDER = "stands still", "out of order"
+STANDS_STILL, OUT_OF_ORDER, TOO_SHORT = "stands still", "out of order", "too short"
+REASONS = {  # what verdicts mean, in words that go on "CLIP ..."
+    STANDS_STILL: "stands still: little or nothing in it moves",
+    OUT_OF_ORDER: "is out of order: neighbours are hardly alike",
+    TOO_SHORT: f"is too short: less than {LEAST_COVERED:.0%} of the truth has a frame of it beside it",
+}
 
 Values = tuple[float | None, ...]
 OnWork = Callable[[int], None]
@@ -82,7 +90,8 @@ class ClipMeasures:
     truth: Mapping[str, Measured]  # the measures of the true clip alone, over the frames that are compared
     floor: Mapping[str, Measured]  # what a copy of the true first frame would have
     notes: tuple[str, ...]
-    verdict: str  # "", STANDS_STILL or OUT_OF_ORDER: such a clip never wins
+    verdict: str  # "" or one of REASONS: such a clip never wins
+    order_is_told: bool  # False for a clip so fast that a shuffled one would look no different
     frames: tuple[int, ...]  # those that are measured, by their numbers in the clip
     true_frames: tuple[int, ...]
     # (d) of the clip and of the true one, by the measure of the network that saw both: "clip" is the mean of CLIP's
@@ -210,13 +219,19 @@ def measure(
     values |= _series(series or {}, frames)
     # Of one frame no motion can be told, and to look like the true clip's first one is easily had.
     unmoved = len(frames) == 1 and (truth is None or len(truth.clip) > 1)
+    verdict = STANDS_STILL if unmoved else _verdict(values, true_values, aligned.covered if aligned else 1.0)
+    order_is_told = _order_is_told(own, values)
+    notes = [*(aligned.notes if aligned else ()), *_notes(own.clip, aligned is not None, tools, options)]
+    if aligned is None and not verdict and not order_is_told:
+        notes.append("It cannot be told whether its frames are in order: none is like another, nor can be followed.")
     order = [*METRICS, *(name for name in values if name not in METRICS)]
     return ClipMeasures(
         values={name: values[name] for name in order if name in values},
         truth=true_values,
         floor=floor,
-        notes=(*(aligned.notes if aligned else ()), *_notes(aligned, len(frames), tools, options)),
-        verdict=STANDS_STILL if unmoved else _verdict(values, true_values),
+        notes=tuple(notes),
+        verdict=verdict,
+        order_is_told=order_is_told,
         frames=frames,
         true_frames=tuple(aligned.true_frames) if aligned else (),
         gists=_gists(own, true, values) if true else {},
@@ -229,6 +244,7 @@ def _alone(seen: Seen, tools: Tools, options: MeasuringOptions) -> dict[str, Mea
     found: dict[str, Measured] = {}
     # Whatever else is asked for: a clip that stands still, or is in no order, must be seen for what it is.
     found["progression"] = Measured(_finite(pixels.progression(clip)))
+    found["turns"] = Measured(_finite(pixels.turns(clip)))
     if len(clip) > 1:
         degrees = motion.dynamic_degree(seen.flows)
         moves = [degree >= STILL for degree in degrees]
@@ -273,7 +289,7 @@ def _against(own: Seen, true: Seen, tools: Tools, options: MeasuringOptions) -> 
         if min(own.clip.shape[1:3]) >= pixels.SSIM_WINDOW:
             found["ssim"] = _of(pixels.ssim(own.clip, true.clip))
         found["colour_error"] = _of(pixels.colour_error(own.lab, true.lab))
-        if tools.perceptual is not None:
+        if tools.perceptual is not None and min(own.clip.shape[1:3]) >= tools.perceptual.smallest_side:
             found["lpips"] = _of(tools.perceptual(own.clip, true.clip))
         if tools.video is not None and len(own.clip) >= tools.video.fewest:
             found["i3d"] = Measured(_finite(F.cosine_similarity(own.whole, true.whole, dim=0).item()))
@@ -320,6 +336,8 @@ def _check_series(series: Mapping[str, Sequence[float]], count: int, what: str) 
     for name, values in series.items():
         if name in METRICS:
             raise EvaluationError(f"A series is called {name!r}, as a measure of ours is. Choose another name.")
+        if name in COLUMNS:
+            raise EvaluationError(f"A series is called {name!r}, as a column of the table is. Choose another name.")
         if len(values) != count:
             raise EvaluationError(
                 f"The series {name!r} has {len(values)} values and the {what} {count} frames. Give each frame one."
@@ -330,30 +348,51 @@ def _series(series: Mapping[str, Sequence[float]], frames: Sequence[int]) -> dic
     return {name: _of([values[number] for number in frames]) for name, values in series.items()}
 
 
-def _notes(aligned: Aligned | None, count: int, tools: Tools, options: MeasuringOptions) -> list[str]:
+def _notes(clip: Tensor, beside_truth: bool, tools: Tools, options: MeasuringOptions) -> list[str]:
     notes = []
-    if count == 1:
+    if len(clip) == 1:
         notes.append("There is one frame, so nothing between frames is measured.")
-    if aligned is not None and min(aligned.clip.shape[1:3]) < pixels.SSIM_WINDOW:
-        notes.append(f"SSIM is left out: the picture is smaller than its windows of {pixels.SSIM_WINDOW} pixels.")
-    if aligned is not None and tools.video is not None and "truth" in options.groups and count < tools.video.fewest:
-        notes.append(
-            f"I3D is left out: {count} frames are compared, and {tools.video.name} takes {tools.video.fewest} or more."
-        )
+    side = min(clip.shape[1:3])
+    if beside_truth and "truth" in options.groups:
+        if side < pixels.SSIM_WINDOW:
+            notes.append(f"SSIM is left out: the picture is smaller than its windows of {pixels.SSIM_WINDOW} pixels.")
+        if tools.perceptual is not None and side < tools.perceptual.smallest_side:
+            notes.append(
+                f"LPIPS is left out: with {tools.perceptual.trunk} it sees no picture below "
+                f"{tools.perceptual.smallest_side} pixels."
+            )
+        if tools.video is not None and len(clip) < tools.video.fewest:
+            notes.append(
+                f"I3D is left out: {len(clip)} frames are compared, and {tools.video.name} takes {tools.video.fewest} "
+                "or more."
+            )
     return notes
 
 
-def _verdict(values: Mapping[str, Measured], truth: Mapping[str, Measured]) -> str:
-    """Why a clip must not win, whatever its other numbers: without motion, and without order, most are easily had."""
+def _order_is_told(own: Seen, values: Mapping[str, Measured]) -> bool:
+    """Whether a clip that moves would be seen to be out of order if it were."""
+    if _mean(values, "progression") is None or _mean(values, "turns") is not None:
+        return True
+    return motion.followed(own.flows) >= LEAST_FOLLOWED
+
+
+def _verdict(values: Mapping[str, Measured], truth: Mapping[str, Measured], covered: float) -> str:
+    """Why a clip must not win, whatever its other numbers: without motion, and without order, most are easily had.
+
+    So they are near the first frame, which many a model is given: a clip that ends there must not win either.
+    """
     degree, true_degree = (_mean(each, "dynamic_degree") for each in (values, truth))
     if degree is not None:
         least = STILL if true_degree is None else STILL_SHARE * true_degree if true_degree > STILL else 0.0
         if degree < least or _longest_rest(values) > _longest_rest(truth) + LONGEST_REST:
             return STANDS_STILL
-    order, true_order = (_mean(each, "progression") for each in (values, truth))
-    if order is not None and order < (LEAST_PROGRESSION if true_order is None else ORDER_SHARE * true_order):
+    turns, true_turns = (_mean(each, "turns") for each in (values, truth))
+    if turns is not None and turns > (true_turns or 0.0) + MOST_TURNS:
         return OUT_OF_ORDER
-    return ""
+    order, true_order = (_mean(each, "progression") for each in (values, truth))
+    if order is not None and (true_order or 0) >= LEAST_PROGRESSION and order < ORDER_SHARE * (true_order or 0):
+        return OUT_OF_ORDER
+    return TOO_SHORT if covered < LEAST_COVERED else ""
 
 
 def _longest_rest(values: Mapping[str, Measured]) -> float:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Group = Literal["truth", "clip", "motion", "looks"]
+Need = Literal["truth", "clip", "prompt", "loop", "lpips", "i3d"]
 GROUPS: dict[str, str] = {
     "truth": "how near the pixels are to the true clip's",
     "clip": "what CLIP takes the frames for",
@@ -23,6 +25,8 @@ class Metric:
     meaning: str  # in a sentence, for reports
     decides: Literal["with truth", "without truth", "always", "never"] = "never"  # whether the ranks are made of it
     unit: str = ""
+    needs: tuple[Need, ...] = ()  # beside the clip
+    always: bool = False  # measured whatever groups are asked for
 
     @property
     def arrow(self) -> str:
@@ -36,34 +40,43 @@ METRICS: dict[str, Metric] = {
             *("clip", "CLIP to truth", "clip", "higher"),
             "Cosine of CLIP's features of each frame and of the true one; 1 is the same.",
             "with truth",
+            needs=("truth", "clip"),
         ),
         Metric(
             *("psnr", "PSNR", "truth", "higher"),
             "Signal to noise against the true frame, the mean of the frames' own; at most 100.",
             "with truth",
             "dB",
+            needs=("truth",),
         ),
         Metric(
-            *("ssim", "SSIM", "truth", "higher"), "Structural similarity to the true frame; 1 is equal.", "with truth"
+            *("ssim", "SSIM", "truth", "higher"),
+            "Structural similarity to the true frame; 1 is equal.",
+            "with truth",
+            needs=("truth",),
         ),
         Metric(
             *("lpips", "LPIPS", "truth", "lower"),
             "How different from the true frame it looks to a network fitted to people; 0 is the same.",
             "with truth",
+            needs=("truth", "lpips"),
         ),
         Metric(
             *("i3d", "I3D to truth", "truth", "higher"),
             "Cosine of what a network that knows video finds in the whole clip and in the true one; 1 is the same.",
+            needs=("truth", "i3d"),
         ),
         Metric(
             *("colour_error", "Colour error", "truth", "lower"),
             "How far the frame's mean colour is from the true one's, in CIELAB; about 2 is just seen.",
             "with truth",
+            needs=("truth",),
         ),
         Metric(
             *("warp_error", "Warp error, true flow", "motion", "lower"),
             "How far a frame is from the next, brought back along the true clip's flow. A frozen clip has a large one.",
             "with truth",
+            needs=("truth",),
         ),
         Metric(
             *("warp_error_own", "Warp error, own flow", "motion", "lower"),
@@ -73,37 +86,50 @@ METRICS: dict[str, Metric] = {
         Metric(
             *("dynamic_degree", "Dynamic degree", "motion", "neither"),
             "How far the twentieth that moves most goes from frame to frame, in shorter sides of the picture.",
+            always=True,
         ),
         Metric(
             *("still_steps", "Still steps", "motion", "neither"),
             "The share of steps from frame to frame in which nothing moves.",
+            always=True,
         ),
         Metric(
             *("clip_prompt", "CLIP to prompt", "clip", "higher"),
             "Cosine of CLIP's features of the frame and of the prompt.",
             "always",
+            needs=("clip", "prompt"),
         ),
         Metric(
             *("clip_next", "CLIP to next frame", "clip", "higher"),
             "Cosine of neighbours. A frozen clip has 1: read it beside the dynamic degree.",
+            needs=("clip",),
         ),
         Metric(
             *("clip_first", "CLIP to first frame", "clip", "neither"),
             "Cosine of each frame and the first. A frozen clip has 1, and a clip in which much happens has less.",
+            needs=("clip",),
         ),
         Metric(
             *("clip_loop", "CLIP around the loop", "clip", "higher"),
             "Cosine of neighbours in an orbit, the last frame and the first among them.",
             "without truth",
+            needs=("clip", "loop"),
         ),
         Metric(
             *("loop_seam", "Seam of the loop", "clip", "lower"),
             "How much less alike the last frame and the first are than other neighbours.",
             "without truth",
+            needs=("clip", "loop"),
         ),
         Metric(
             *("progression", "Progression", "looks", "neither"),
-            "How much nearer neighbours are to each other than any two frames: 1 is gradual, 0 is a shuffled clip.",
+            "How much nearer neighbours are to each other than any two frames: 1 is gradual, 0 shuffled, or fast.",
+            always=True,
+        ),
+        Metric(
+            *("turns", "Turns", "looks", "neither"),
+            "The share of frames at which the clip turns back: 0 goes on, about a half is a shuffled clip.",
+            always=True,
         ),
         Metric(
             *("colour_drift", "Colour drift", "looks", "lower"),
@@ -129,6 +155,26 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
+
+
+NEEDS: dict[Need, str] = {
+    "truth": "a true clip",
+    "clip": "CLIP",
+    "prompt": "a prompt",
+    "loop": "a loop",
+    "lpips": "LPIPS",
+    "i3d": "I3D",
+}
+# What the table's first columns are called.
+COLUMNS = ("name", "model", "item", "frame", "true_frame")
+
+
+def lacks(metric: Metric, groups: Sequence[str], given: Collection[Need]) -> str:
+    """Why a measure cannot be told of any clip, whatever the clips are like; "" where it may be."""
+    if metric.group not in groups and not metric.always:
+        return f"the group {metric.group} is off"
+    missing = [told for need, told in NEEDS.items() if need in metric.needs and need not in given]
+    return f"it needs {' and '.join(missing)}" if missing else ""
 
 
 def metric_of(name: str) -> Metric:

@@ -66,6 +66,11 @@ def dynamic_degree(ways: Sequence[Flow]) -> list[float]:
     return degrees
 
 
+def followed(ways: Sequence[Flow]) -> float:
+    """The mean share of the pixels that can be followed to the next frame: few where frames do not belong together."""
+    return math.fsum(float((flow.agrees & flow.inside).mean()) for flow in ways) / len(ways)
+
+
 def warp_error(small: NDArray[np.float32], ways: Sequence[Flow]) -> list[float]:
     """By steps (f-1) how far a frame (f h w c) is from the next one, brought back along the flow.
 

@@ -112,13 +112,18 @@ class Perceptual:
     def name(self) -> str:
         return f"LPIPS ({self.trunk} v0.1)"
 
+    @property
+    def smallest_side(self) -> int:
+        """In pixels; of smaller pictures the trunk sees nothing."""
+        return SMALLEST_SIDE[self.trunk]
+
     def __call__(self, clip: Tensor, truth: Tensor) -> Tensor:
         """How different (f) the frames of (f h w c) clips in 0..1 are; 0 is the same."""
         height, width = clip.shape[1:3]
-        if min(height, width) < SMALLEST_SIDE[self.trunk]:
+        if min(height, width) < self.smallest_side:
             raise EvaluationError(
                 f"The clip is {width}x{height} pixels, and LPIPS with {self.trunk} sees none below "
-                f"{SMALLEST_SIDE[self.trunk]}. Compare larger clips, or leave LPIPS out."
+                f"{self.smallest_side}. Compare larger clips, or leave LPIPS out."
             )
         device = self.network.ready(PAIRS_AT_A_TIME * height * width * 64 * 4 * 4)
         different = []

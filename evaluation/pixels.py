@@ -129,11 +129,48 @@ def progression(clip: Tensor) -> float:
     A shuffled clip has about 0, and one that alternates less than that; one that is played backwards goes on as well.
     Of a clip that stands still it cannot be told, and is NaN.
     """
-    small = F.adaptive_avg_pool2d(clip.permute(0, 3, 1, 2).float(), SMALL_SIDE).flatten(1)
-    apart = torch.cdist(small, small, p=1) / small.shape[1]
+    apart = _apart(_small(clip).flatten(1))
     frames = len(clip)
     if frames < 3:
         return math.nan
     any_two = apart.sum().item() / (frames * (frames - 1))
     neighbours = apart.diagonal(1).mean().item()
     return 1 - neighbours / any_two if any_two > ENOUGH_CHANGE else math.nan
+
+
+LEAST_ALIKE = 0.2  # how much nearer a frame must be to the nearest than to any other, for their order to be told
+TURN = 0.95  # the ends of three frames are nearer to each other than this share of a step between them: a turn
+
+
+def turns(clip: Tensor) -> float:
+    """The share of frames at which the clip turns back: 0 where it goes on, about a half where frames are shuffled.
+
+    It is the share of three frames in a row whose first and last are nearer to each other than to the one between them.
+    One turn is for nothing, as a clip may be played to and fro; and brightness and contrast are left out, as they may
+    flicker. NaN where it cannot be told: of a clip that stands still, and of one so fast that no frame is like any.
+    """
+    small = _small(clip)
+    small = small - small.mean(2, keepdim=True)
+    spread = small.std(2, keepdim=True).clamp(min=ENOUGH_CHANGE)
+    apart = _apart((small / spread * spread.mean()).flatten(1))
+    frames = len(clip)
+    if frames < 3:
+        return math.nan
+    any_two = apart.sum().item() / (frames * (frames - 1))
+    nearest = apart.clone().fill_diagonal_(math.inf).min(1).values
+    if any_two <= ENOUGH_CHANGE or 1 - nearest.mean().item() / any_two < LEAST_ALIKE:
+        return math.nan
+    steps, ends = apart.diagonal(1), apart.diagonal(2)
+    longer = torch.maximum(steps[1:], steps[:-1])
+    turned = int(((longer > ENOUGH_CHANGE) & (ends < TURN * longer)).sum())
+    return turned / len(ends) if turned > 1 else 0.0
+
+
+def _small(clip: Tensor) -> Tensor:
+    """(f c p) pictures in which it is told whether a clip goes on, p pixels."""
+    return F.adaptive_avg_pool2d(clip.permute(0, 3, 1, 2).float(), SMALL_SIDE).flatten(2)
+
+
+def _apart(pictures: Tensor) -> Tensor:
+    """The mean difference (f f) of any two of (f p) pictures."""
+    return torch.cdist(pictures, pictures, p=1) / pictures.shape[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from io import StringIO
@@ -14,13 +14,15 @@ from typing import Any
 
 from .distributions import Distance
 from .errors import EvaluationError
-from .measuring import STANDS_STILL, Measured
-from .metrics import METRICS, Metric, deciding, metric_of
+from .measuring import REASONS, Measured
+from .metrics import COLUMNS, METRICS, Metric, deciding, metric_of
 from .shown import Shown
 from .statistics import Comparison, Mean, compare, mean_with_interval, ranks
 
 BESIDE = ("dynamic_degree", "progression")  # what is compared though it does not decide
 MOST_PAIRS = 28  # of models that are held against each other: all of eight
+MOST_MOTION = 3.0  # times as much as a winner's without a true clip, beside which its stillness may be what won
+NAMED = 3  # clips that a sentence names where it is about more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,7 @@ class ClipReport:
     notes: tuple[str, ...]
     shown: Shown | None = None  # pictures, which are kept of a few clips
     true_shown: Shown | None = None
+    order_is_told: bool = True  # False for one so fast that it would look no different if it were shuffled
 
     def mean(self, name: str) -> float:
         """NaN where there is none."""
@@ -103,9 +106,8 @@ class Report:
     @cached_property
     def names(self) -> list[str]:
         """The measures that some clip has, in the order in which they are told."""
-        found = {name for clip in self.clips for name in clip.metrics}
-        order = list(dict.fromkeys(name for clip in self.clips for name in clip.metrics))
-        return [name for name in order if name in found]
+        found = dict.fromkeys(name for clip in self.clips for name in clip.metrics)
+        return [*(name for name in METRICS if name in found), *(name for name in found if name not in METRICS)]
 
     @property
     def metrics(self) -> list[Metric]:
@@ -147,19 +149,49 @@ class Report:
 
     @cached_property
     def winner(self) -> str:
-        """The model of the best rank; "" where there are not two, where two share it, or where its clips fail."""
-        ranked = [model for model in self.models if model.rank is not None]
-        sound = [model for model in ranked if 2 * model.failing < model.clips]
-        if len(ranked) < 2 or not sound:
+        """The model of the best rank; "" where there is none, or where it may not deserve it."""
+        best = self._best
+        return "" if best is None or self.doubt else best.name
+
+    @cached_property
+    def doubt(self) -> str:
+        """Why the model of the best rank is not named the winner, in a sentence; "" where it is, or where none is."""
+        best = self._best
+        if best is None or self.has_truth:
             return ""
-        best = sound[0]
-        shared = any(model is not best and abs(_rank(model) - _rank(best)) < 1e-9 for model in sound)
-        return "" if shared else best.name
+        first = f"{best.name} has the best mean rank, and no winner is named:"
+        untold = [clip for clip in self._by_model()[best.name] if not clip.order_is_told]
+        if 2 * len(untold) >= best.clips:
+            return f"{first} it cannot be told whether its frames are in order."
+        if "dynamic_degree" not in self.names:
+            return ""
+        degrees = {model.name: model.metrics["dynamic_degree"].value for model in self._sound()}
+        own, most = degrees[best.name], max(degrees.values())
+        if not most > MOST_MOTION * own:
+            return ""
+        name = next(name for name, degree in degrees.items() if degree == most)
+        return (
+            f"{first} {name} moves over {MOST_MOTION:g} times as much (dynamic degree {most:.4f} against {own:.4f}), "
+            "and most of what is measured without a true clip likes stillness."
+        )
+
+    @property
+    def _best(self) -> ModelReport | None:
+        """The model of the best rank; None where there are not two, where two share it, or where its clips fail."""
+        sound = self._sound()
+        if not sound or sum(model.rank is not None for model in self.models) < 2:
+            return None
+        shared = len(sound) > 1 and abs(_rank(sound[1]) - _rank(sound[0])) < 1e-9
+        return None if shared else sound[0]
+
+    def _sound(self) -> list[ModelReport]:
+        """The ranked models most of whose clips have no verdict."""
+        return [model for model in self.models if model.rank is not None and 2 * model.failing < model.clips]
 
     @cached_property
     def pairs(self) -> list[Pair]:
         """Every two models, the better ranked one first."""
-        by_model = {model.name: {clip.item: clip for clip in self._by_model()[model.name]} for model in self.models}
+        by_model = {model.name: self._by_item(model.name) for model in self.models}
         found = []
         for one, other in list(combinations(by_model, 2))[:MOST_PAIRS]:
             items = [item for item in by_model[one] if item in by_model[other]]
@@ -167,7 +199,7 @@ class Report:
                 names = [*self.deciding, *(name for name in BESIDE if name in self.names)]
                 compared = {}
                 for name in names:
-                    ours, theirs = ([by_model[model][item].mean(name) for item in items] for model in (one, other))
+                    ours, theirs = ([_mean(by_model[model][item], name) for item in items] for model in (one, other))
                     compared[name] = compare(ours, theirs)
                 found.append(Pair(one=one, other=other, metrics=compared))
         return found
@@ -179,13 +211,31 @@ class Report:
             decisive = ", ".join(metric_of(name).title for name in self.deciding)
             told.append(f"{self.winner} has the best mean rank, by {decisive}.")
         elif len(self.models) > 1:
-            told.append("No model is ahead of the others.")
-        for clip in self.clips:
-            if clip.verdict:
-                why = "little or nothing in it moves" if clip.verdict == STANDS_STILL else "neighbours are hardly alike"
-                told.append(f"{clip.name} {_as_verb(clip.verdict)}: {why}, so it is ranked last.")
+            told += self._without_winner()
+        for verdict, names in _together((clip.name, clip.verdict) for clip in self.clips if clip.verdict).items():
+            if len(names) == 1:
+                told.append(f"{names[0]} {REASONS[verdict]}, so it is ranked last.")
+            else:
+                told.append(f"{self._listed(names)} are ranked last: each {REASONS[verdict]}.")
         told += [f"{name} could not be measured: {fault}" for name, fault in self.failed]
-        return [*told, *self.notes]
+        told += self.notes
+        noted = _together((clip.name, note) for clip in self.clips for note in clip.notes)
+        return [*told, *(f"{self._listed(names)}: {note}" for note, names in noted.items())]
+
+    def _without_winner(self) -> list[str]:
+        """Why there is none, of several models."""
+        if not self.deciding:
+            return ["Nothing was measured by which models are ranked."]
+        ranked = [model.name for model in self.models if model.rank is not None]
+        alone = [model.name for model in self.models if model.rank is None]
+        why = "shows what a clip of another does. Give clips that show the same the same name in each folder."
+        if not ranked:
+            return [f"The models are not compared, for no clip of one {why}"]
+        told = [self.doubt or "No model is ahead of the others."]
+        return [*told, f"{listed(alone)}: not compared, for no clip of theirs {why}"] if alone else told
+
+    def _listed(self, names: Sequence[str]) -> str:
+        return f"All {len(names)} clips" if 1 < len(names) == len(self.clips) else listed(names)
 
     def to_json(self) -> str:
         return json.dumps(self.record(), indent=1, allow_nan=False) + "\n"
@@ -216,7 +266,7 @@ class Report:
         """A row for each clip's mean, and one for each of its frames."""
         text = StringIO()
         table = csv.writer(text, lineterminator="\n")
-        table.writerow(["name", "model", "item", "frame", "true_frame", *self.names])
+        table.writerow([*COLUMNS, *self.names])
         for clip in self.clips:
             means = [clip.metrics[name].mean if name in clip.metrics else None for name in self.names]
             table.writerow([clip.name, clip.model, clip.item, "mean", "", *map(_cell, means)])
@@ -238,12 +288,18 @@ class Report:
             by_model.setdefault(clip.model, []).append(clip)
         return by_model
 
+    def _by_item(self, model: str) -> dict[str, list[ClipReport]]:
+        by_item: dict[str, list[ClipReport]] = {}
+        for clip in self._by_model()[model]:
+            by_item.setdefault(clip.item, []).append(clip)
+        return by_item
+
     def _placed(self) -> dict[str, list[float]]:
         """The ranks of each model's clips among those of the same item. One with a verdict comes last in everything."""
         placed: dict[str, list[float]] = {clip.model: [] for clip in self.clips}
         for item in dict.fromkeys(clip.item for clip in self.clips):
             rivals = [clip for clip in self.clips if clip.item == item]
-            if len(rivals) < 2:
+            if len({clip.model for clip in rivals}) < 2:
                 continue
             for name in self.deciding:
                 higher = metric_of(name).better == "higher"
@@ -268,9 +324,23 @@ def told(value: float | None, metric: Metric) -> str:
     return f"{text} {metric.unit}".strip()
 
 
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence, the first few of many."""
+    if len(names) > NAMED + 1:
+        return f"{', '.join(names[:NAMED])} and {len(names) - NAMED} others"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def fails(report: Report, floors: Mapping[str, float]) -> list[str]:
-    """What falls short of a wanted value, in sentences: each measure's mean over all clips is held against it."""
+    """What falls short of a wanted value, in sentences: each measure's mean over all clips is held against it.
+
+    A clip with a verdict falls short whatever its numbers, and so does one without a value.
+    """
     found = []
+    verdicts = _together((clip.name, clip.verdict) for clip in report.clips if clip.verdict) if floors else {}
+    for verdict, names in verdicts.items():
+        short = "falls short, whatever its numbers: it" if len(names) == 1 else "fall short, whatever the numbers: each"
+        found.append(f"{listed(names)} {short} {REASONS[verdict]}.")
     for name, wanted in floors.items():
         if name not in report.names:
             known = ", ".join(report.names)
@@ -278,17 +348,29 @@ def fails(report: Report, floors: Mapping[str, float]) -> list[str]:
                 f"{name!r} was not measured, so it cannot fall short of {wanted:g}. There are: {known}."
             )
         metric = metric_of(name)
-        values = [clip.mean(name) for clip in report.clips if math.isfinite(clip.mean(name))]
-        mean = math.fsum(values) / len(values) if values else math.nan
-        short = not mean <= wanted if metric.better == "lower" else not mean >= wanted
-        if short:
+        without = [clip.name for clip in report.clips if not clip.verdict and not math.isfinite(clip.mean(name))]
+        if without:
+            short = "falls" if len(without) == 1 else "fall"
+            found.append(f"{listed(without)} {short} short: {metric.title} ({name}) has no value there.")
+        mean = _mean(report.clips, name)
+        if math.isfinite(mean) and (mean > wanted if metric.better == "lower" else mean < wanted):
             side = "above" if metric.better == "lower" else "below"
             found.append(f"{metric.title} ({name}) is {told(mean, metric)} on average, {side} the wanted {wanted:g}.")
     return found
 
 
-def _as_verb(verdict: str) -> str:
-    return verdict if verdict == STANDS_STILL else f"is {verdict}"
+def _together(told: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """By what is told of them, the names of those of which it is told."""
+    found: dict[str, list[str]] = {}
+    for name, what in told:
+        found.setdefault(what, []).append(name)
+    return found
+
+
+def _mean(clips: Sequence[ClipReport], name: str) -> float:
+    """Over those that have a value; NaN where none has."""
+    values = [clip.mean(name) for clip in clips if math.isfinite(clip.mean(name))]
+    return math.fsum(values) / len(values) if values else math.nan
 
 
 def _rank(model: ModelReport) -> float:

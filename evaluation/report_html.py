@@ -217,9 +217,6 @@ def _clips(report: Report) -> Iterator[str]:
         rows.append(cells)
     rows += _reference_rows(report)
     yield _table(["", *(_title(metric) for metric in report.metrics)], rows)
-    notes = [f"<li>{escape(f'{clip.name}: {note}')}</li>" for clip in report.clips for note in clip.notes]
-    if notes:
-        yield f"<ul>{''.join(notes)}</ul>"
 
 
 def _reference_rows(report: Report) -> list[list[str]]:

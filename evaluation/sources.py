@@ -45,22 +45,43 @@ class ClipOnDisk:
             return None
 
 
-def find_clips(place: str | Path) -> tuple[list[ClipOnDisk], bool]:
-    """The clips that a path names, and whether it is a folder of clips rather than a clip itself."""
+@dataclass(frozen=True)
+class Found:
+    """What a path names."""
+
+    clips: list[ClipOnDisk]
+    is_folder: bool  # of clips, and no clip itself
+    note: str = ""  # on what was passed over
+
+
+def find_clips(place: str | Path) -> Found:
+    """The clips that a path names. A folder in which there are clips is one of clips, whatever else lies in it."""
     place = Path(place)
     if not place.exists():
         raise EvaluationError(f"{place} does not exist. Give a video, a folder of frames, or a folder of clips.")
     if not place.is_dir():
-        return [ClipOnDisk(place, place.stem)], False
-    if _pictures_in(place):
-        return [ClipOnDisk(place, place.resolve().name)], False
+        return Found([ClipOnDisk(place, place.stem)], is_folder=False)
     entries = sorted(place.iterdir(), key=lambda path: natural_order(path.name))
     clips = [ClipOnDisk(path, path.stem if path.is_file() else path.name) for path in entries if _is_clip(path)]
-    if not clips:
-        raise EvaluationError(
-            f"There is no clip in {place}: no picture, no video and no folder of pictures. Check the folder's name."
-        )
-    return clips, True
+    pictures = _pictures_in(place)
+    if clips:  # programs that save videos put a picture beside each
+        return Found(clips, is_folder=True, note=_passed_over(place, clips, pictures))
+    if pictures:
+        return Found([ClipOnDisk(place, place.resolve().name)], is_folder=False)
+    raise EvaluationError(
+        f"There is no clip in {place}: no picture, no video and no folder of pictures. Check the folder's name."
+    )
+
+
+def _passed_over(folder: Path, clips: list[ClipOnDisk], pictures: list[Path]) -> str:
+    if not pictures:
+        return ""
+    which = pictures[0].name if len(pictures) == 1 else f"{pictures[0].name} to {pictures[-1].name}"
+    were = "1 picture is" if len(pictures) == 1 else f"{len(pictures)} pictures are"
+    return (
+        f"{folder} is a folder of clips, as {clips[0].path.name} is one, so {were} passed over in it: {which}. Frames "
+        "of a clip belong into a folder that holds nothing else."
+    )
 
 
 def _is_clip(path: Path) -> bool:

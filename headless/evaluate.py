@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .progress import ProgressDisplay
 
 if TYPE_CHECKING:  # torch comes with it, and `--help` should not wait for it
     from ..evaluation.evaluate import Candidate, TrueClip
+    from ..evaluation.measuring import MeasuringOptions
+    from ..evaluation.report import Report
     from ..evaluation.sources import ClipOnDisk
 
 OK, SHORT = 0, 2
@@ -25,9 +30,10 @@ examples:
   A check for CI, whose exit code is 2 where a mean falls short:
     zoetrope evaluate made.mp4 --truth real.mp4 --fail-under ssim=0.8 --fail-under warp_error=0.05
 
-A clip is a video or a folder of frames. --out writes report.json, report.csv and report.html. A clip that stands still,
-or whose frames are in no order, is ranked last whatever its numbers. One that cannot be read is told, and the exit code
-is 2 then.
+A clip is a video or a folder of frames. Clips of folders belong together by their names: two models are compared on
+those that both have. --out writes report.json, report.csv and report.html. A clip that stands still, whose frames are
+in no order, or that ends long before the true one, is ranked last whatever its numbers. One that cannot be read is
+told, and the exit code is 2 then.
 """
 
 
@@ -61,32 +67,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="MEASURE=VALUE",
-        help="exit with 2 where a mean over all clips is worse: below the value, or above it where less is better",
+        help="exit with 2 where a mean over all clips is worse: below the value, or above it where less is better; and "
+        "where a clip has no value, or is one that is ranked last whatever its numbers",
     )
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Measure; gives 0 where every clip could be measured and nothing falls short, else 2."""
-    from ..evaluation.evaluate import evaluate
     from ..evaluation.report import fails
-    from ..evaluation.report_files import write_report
+    from ..evaluation.report_files import report_begun
     from ..evaluation.report_text import as_text
 
-    floors = parse_floors(arguments.fail_under)
-    candidates = candidates_of(arguments.generated, arguments.truth)
     options = _options(arguments)
-    with ProgressDisplay() as display:
-        report = evaluate(
-            candidates,
-            encoder=_encoder(arguments),
-            perceptual=_perceptual(arguments),
-            video=_video_network(arguments),
-            options=options,
-            on_clip=lambda done, name: display.show("Measuring clips", done, len(candidates)),
-        )
-    # First the files: whatever becomes of what is printed, the work is not lost.
-    paths = write_report(report, arguments.out) if arguments.out else []
-    sys.stdout.write(as_text(report))
+    floors = parse_floors(arguments.fail_under)
+    found = find(arguments.generated, arguments.truth)
+    _check_floors(floors, options, arguments)
+    report, paths = None, []
+    try:
+        # Begun before the work, so that a folder that cannot be written to is told at once.
+        with report_begun(arguments.out) if arguments.out else nullcontext() as write:
+            report = _measured(arguments, options, found)
+            paths = write(report) if write else []
+    finally:
+        # First the files, then what is printed: whatever becomes of either, the other is not lost.
+        if report is not None:
+            sys.stdout.write(as_text(report))
     for path in paths:
         sys.stdout.write(f"{path}\n")
     short = fails(report, floors)
@@ -111,32 +116,103 @@ def parse_floors(texts: Sequence[str]) -> dict[str, float]:
     return floors
 
 
-def candidates_of(generated: Sequence[str], truth: str | None) -> list[Candidate]:
+def _check_floors(floors: Mapping[str, float], options: MeasuringOptions, arguments: argparse.Namespace) -> None:
+    """Refuse, before anything is measured, what no clip can have."""
+    from ..evaluation.errors import EvaluationError
+    from ..evaluation.metrics import METRICS, lacks
+
+    given: dict[Any, bool] = {
+        "truth": arguments.truth is not None,
+        "clip": arguments.clip != "none",
+        "prompt": bool(arguments.prompt.strip()),
+        "loop": arguments.loop,
+        "lpips": arguments.lpips is not None,
+        "i3d": arguments.i3d is not None,
+    }
+    has = [need for need, is_given in given.items() if is_given]
+    for name in floors:
+        if name not in METRICS:
+            raise EvaluationError(f"--fail-under {name!r} is no measure. There are: {', '.join(METRICS)}.")
+        if why := lacks(METRICS[name], options.groups, has):
+            raise EvaluationError(f"--fail-under {name}: {name} will not be measured, for {why}.")
+
+
+def _measured(arguments: argparse.Namespace, options: MeasuringOptions, found: Found) -> Report:
+    from ..evaluation.evaluate import evaluate
+
+    with ProgressDisplay() as display:
+        return evaluate(
+            found.candidates,
+            encoder=_encoder(arguments) if "clip" in options.groups else None,
+            perceptual=_perceptual(arguments),
+            video=_video_network(arguments),
+            options=options,
+            notes=found.notes,
+            on_clip=lambda done, name: display.show("Measuring clips", done, len(found.candidates)),
+        )
+
+
+@dataclass(frozen=True)
+class Found:
+    """The clips to measure, and what is to be told of how they were found."""
+
+    candidates: list[Candidate]
+    notes: list[str]
+
+
+def find(generated: Sequence[str], truth: str | None) -> Found:
     """The clips to measure. Those of a folder of clips are of one model, called like the folder."""
     from ..evaluation.evaluate import Candidate
     from ..evaluation.sources import find_clips
 
     truths = _Truths(truth)
-    found: list[tuple[ClipOnDisk, str]] = []
-    for place in generated:
-        clips, is_folder = find_clips(place)
-        found += [(clip, Path(place).resolve().name if is_folder else "") for clip in clips]
-    names = [f"{model}/{clip.name}" if model else clip.name for clip, model in found]
-    twice = {name for name, times in Counter(names).items() if times > 1}
+    places = [find_clips(place) for place in generated]
+    called = shortest_names([Path(place) for place in generated])
+    found = [
+        (clip, name if place.is_folder else "", f"{name}/{clip.name}" if place.is_folder else name)
+        for place, name in zip(places, called, strict=True)
+        for clip in place.clips
+    ]
+    twice = {name for name, times in Counter(name for _, _, name in found).items() if times > 1}
     candidates = []
-    for (clip, model), name in zip(found, names, strict=True):
+    for clip, model, name in found:
         true = truths.of(clip)
         candidates.append(
             Candidate(
                 name=str(clip.path) if name in twice else name,
-                load=clip.load,
+                load=partial(_refuse, true) if isinstance(true, str) else clip.load,
                 rate=clip.rate,
-                truth=true,
+                truth=None if isinstance(true, str) else true,
                 model=model,
                 item=clip.name if model else "",
             )
         )
-    return candidates
+    if truth is not None and not any(candidate.truth for candidate in candidates):
+        candidates[0].load()  # says why there is no true clip for the first, nor so for any
+    notes = [*(place.note for place in places), truths.note]
+    return Found(candidates, [note for note in dict.fromkeys(notes) if note])
+
+
+def shortest_names(places: Sequence[Path]) -> list[str]:
+    """What to call each of some paths: the fewest of its last parts by which it is told from the others."""
+    whole = [place.resolve() for place in places]
+    parts = {path: (path.with_suffix("") if path.is_file() else path).parts for path in whole}
+    names = []
+    for path in whole:
+        own = parts[path]
+        shorter = (
+            "/".join(own[-count:])
+            for count in range(1, len(own))
+            if sum(other[-count:] == own[-count:] for other in parts.values()) == 1
+        )
+        names.append(next(shorter, str(path)))
+    return names
+
+
+def _refuse(sentence: str) -> NoReturn:
+    from ..evaluation.errors import EvaluationError
+
+    raise EvaluationError(sentence)
 
 
 class _Truths:
@@ -146,19 +222,21 @@ class _Truths:
         from ..evaluation.evaluate import TrueClip
         from ..evaluation.sources import find_clips
 
-        clips, self._is_folder = find_clips(place) if place is not None else ([], False)
+        found = find_clips(place) if place is not None else None
+        self._is_folder = found is not None and found.is_folder
         self._place = place
+        self.note = found.note if found else ""
+        clips = found.clips if found else []
         self._by_name = {clip.name: TrueClip(name=clip.name, load=clip.load, rate=clip.rate) for clip in clips}
 
-    def of(self, clip: ClipOnDisk) -> TrueClip | None:
-        from ..evaluation.errors import EvaluationError
-
+    def of(self, clip: ClipOnDisk) -> TrueClip | str | None:
+        """None where none is given, and what is wrong, in a sentence, where none of them is the clip's."""
         if not self._by_name:
             return None
         if not self._is_folder:
             return next(iter(self._by_name.values()))
         if clip.name not in self._by_name:
-            raise EvaluationError(
+            return (
                 f"There is no true clip for {clip.path} in {self._place}: none in it is called {clip.name}. Give both "
                 "the same name, or one clip as --truth for all."
             )
@@ -194,7 +272,7 @@ def _perceptual(arguments: argparse.Namespace) -> Any:
     from ..evaluation.perceptual import load_perceptual
     from ..host.weights import managed
 
-    return load_perceptual(arguments.lpips, arguments.lpips_trunk, place=managed)
+    return partial(load_perceptual, arguments.lpips, arguments.lpips_trunk, place=managed)
 
 
 def _video_network(arguments: argparse.Namespace) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..evaluation.errors import EvaluationError
+from ..evaluation.measuring import OUT_OF_ORDER, STANDS_STILL
 from ..evaluation.report import Report
 from ..evaluation.report_pictures import curves_picture
 from ..evaluation.report_text import as_text
@@ -129,9 +130,10 @@ class EvaluateVideo(io.ComfyNode):
     ) -> io.NodeOutput:
         true = true_clip(truth, named_series(series_name, true_series))
         clip = candidate(GENERATED, generated, true, named_series(series_name, series))
-        report = measured([clip], **measuring)
+        report = measured([clip], measure=measure, **measuring)
         value, values = numbers_of(report, report.clips[0], measure)
-        return io.NodeOutput(report, value, values, not report.clips[0].verdict, as_text(report))
+        moves = report.clips[0].verdict not in (STANDS_STILL, OUT_OF_ORDER)
+        return io.NodeOutput(report, value, values, moves, as_text(report))
 
 
 class CompareVideos(io.ComfyNode):
@@ -142,7 +144,8 @@ class CompareVideos(io.ComfyNode):
             display_name="Compare Videos",
             category="Zoetrope/evaluation",
             description="Measures two to eight clips in the same way, against one true clip where there is one, and "
-            "ranks them. A clip that stands still, or whose frames are in no order, comes last whatever its numbers.",
+            "ranks them. A clip that stands still, whose frames are in no order, or that ends long before the true "
+            "one, comes last whatever its numbers.",
             search_aliases=["compare models", "before and after", "ab test", "benchmark", "rank videos", "metrics"],
             inputs=[
                 *(_nth_clip(number) for number in range(1, FEWEST_CLIPS + 1)),
@@ -170,7 +173,9 @@ class CompareVideos(io.ComfyNode):
             outputs=[
                 EvaluationType.Output(display_name="evaluation", tooltip="All of it, for Evaluation Report."),
                 io.String.Output(
-                    display_name="winner", tooltip="The name of the clip with the best rank. Empty where none is ahead."
+                    display_name="winner",
+                    tooltip="The name of the clip with the best rank. Empty where none is ahead, or where, without a "
+                    "true clip, it moves far less than another: the report says why.",
                 ),
                 io.Int.Output(
                     display_name="winner_number", tooltip="The number of its input, from 1. 0 where none is ahead."
@@ -202,7 +207,7 @@ class CompareVideos(io.ComfyNode):
             candidate(called[number], images, true, named_series(series_name, series.get(number)))
             for number, images in clips.items()
         ]
-        report = measured(candidates, **measuring)
+        report = measured(candidates, measure=measure, **measuring)
         values = _values(report, list(called.values()), measure)
         first = next((number for number, name in called.items() if name == report.winner), 0)
         return io.NodeOutput(report, report.winner, first, values, values[-1] - values[0], as_text(report))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +13,7 @@ from ..evaluation.alignment import RULES, AlignmentOptions
 from ..evaluation.errors import EvaluationError
 from ..evaluation.evaluate import Candidate, TrueClip, evaluate
 from ..evaluation.measuring import MeasuringOptions
-from ..evaluation.metrics import GROUPS, METRICS, Metric, metric_of
+from ..evaluation.metrics import GROUPS, METRICS, Metric, lacks, metric_of
 from ..evaluation.perceptual import Perceptual, load_perceptual
 from ..evaluation.report import ClipReport, Report
 from ..evaluation.video_networks import SUFFIXES, VideoNetwork, load_video_network
@@ -25,6 +26,7 @@ FloatsType = io.Custom("FLOATS")
 MAIN, SERIES = "the main one", "the series"
 NONE = "none"
 LPIPS_KIND, I3D_KIND = "lpips", "i3d"
+NO_SERIES = "There is no series in the evaluation. Connect one, or choose another measure."
 TRUTH = "truth"  # what reports call the true clip
 
 
@@ -129,6 +131,7 @@ def number_outputs() -> list[Any]:
 def measured(
     candidates: Sequence[Candidate],
     *,
+    measure: str = MAIN,
     clip: Any = None,
     lpips: str = NONE,
     i3d: str = NONE,
@@ -137,19 +140,36 @@ def measured(
     rule: Any = "auto",
     **groups: bool,
 ) -> Report:
-    """Measure clips that are in memory; shows how far it is, and can be cancelled."""
+    """Measure clips that are in memory; shows how far it is, and can be cancelled.
+
+    A `measure` that is not to be had of what is given is refused before the work.
+    """
     chosen = tuple(group for group in GROUPS if groups[f"measure_{group}"])
     options = MeasuringOptions(groups=chosen, loop=loop, prompt=prompt, alignment=AlignmentOptions(rule=rule))
     encoder = encoder_of(clip)
     video = _video_network(i3d)
+    given = {"truth": any(each.truth for each in candidates), "clip": encoder is not None, "loop": loop}
+    given |= {"prompt": bool(prompt.strip()), "lpips": lpips != NONE, "i3d": video is not None}
+    _check_measure(measure, options, given, any(each.series for each in candidates))
     # For motion, for CLIP, and for the video network.
     looks = 1 + (encoder is not None and "clip" in chosen) + (video is not None and "truth" in chosen)
     truths = {id(each.truth): each.truth for each in candidates if each.truth}
     loads = [each.load for each in candidates] + [truth.load for truth in truths.values()]
     frames = sum(len(load()) for load in loads)
     on_work = _telling(frames * looks)
-    perceptual = _perceptual(lpips)
+    perceptual = None if lpips == NONE else partial(_perceptual, lpips)
     return evaluate(candidates, encoder=encoder, perceptual=perceptual, video=video, options=options, on_work=on_work)
+
+
+def _check_measure(measure: str, options: MeasuringOptions, given: Mapping[Any, bool], has_series: bool) -> None:
+    if measure == SERIES and not has_series:
+        raise EvaluationError(NO_SERIES)
+    if measure in METRICS and (
+        why := lacks(METRICS[measure], options.groups, [need for need, is_given in given.items() if is_given])
+    ):
+        raise EvaluationError(
+            f"{measure} is chosen and cannot be measured, for {why}. Give that, or choose another measure."
+        )
 
 
 def _telling(total: int) -> Callable[[int], None]:
@@ -164,9 +184,7 @@ def _telling(total: int) -> Callable[[int], None]:
     return on_work
 
 
-def _perceptual(trunk: str) -> Perceptual | None:
-    if trunk == NONE:
-        return None
+def _perceptual(trunk: str) -> Perceptual:
     places = folders.models_folders(LPIPS_KIND)
     place = next((place for place in places if place.is_dir()), places[0])
     return load_perceptual(place, trunk, place=managed)  # type: ignore[arg-type]  # it says which there are
@@ -214,7 +232,7 @@ def chosen_metric(report: Report, measure: str) -> Metric:
     if measure == SERIES:
         own = [name for name in report.names if name not in METRICS]
         if not own:
-            raise EvaluationError("There is no series in the evaluation. Connect one, or choose another measure.")
+            raise EvaluationError(NO_SERIES)
         return metric_of(own[0])
     if measure not in report.names:
         raise EvaluationError(

@@ -1,6 +1,8 @@
 """Clips whose measures are held against those of other people's programs, the same on every machine."""
 
+import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 SEED = 11
@@ -18,6 +20,13 @@ def two_clips(frames: int = 3, height: int = 48, width: int = 64) -> tuple[NDArr
     truth = 0.5 + 0.4 * np.stack(waves).reshape(frames, 3, height, width).transpose(0, 2, 3, 1)
     clip = 0.9 * np.roll(truth, 1, axis=2) + generator.normal(0, 0.05, truth.shape)
     return clip.clip(0, 1).astype(np.float32), truth.astype(np.float32)
+
+
+def panned(frames: int, step: int = 2, side: int = 96) -> torch.Tensor:
+    """The reference's clip (f h w c): a textured ground that moves by whole pixels."""
+    coarse = np.random.default_rng(4).random((14, 14 + 2 * frames * step // 8, 3)).astype(np.float32)
+    ground = cv2.resize(coarse, (side + frames * step, side), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    return torch.from_numpy(np.stack([ground[:, step * frame : step * frame + side] for frame in range(frames)]))
 
 
 def two_sets(dimensions: int = 24) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -57,6 +57,28 @@ def test_with_rates_frames_are_held_against_those_on_screen_at_the_time():
     assert (frames, true_frames) == ([0, 2, 4, 6, 8], [0, 1, 2, 3, 4])
 
 
+def test_with_rates_clips_of_which_no_frames_stand_beside_each_other_are_told():
+    with pytest.raises(EvaluationError, match=r"No frame of the clip stands beside one of the truth: the clip ends"):
+        align(numbered(3), numbered(4), rate=24.0, true_rate=2.0)
+    with pytest.raises(EvaluationError, match="the truth ends after 0.0333 s, before the clip has shown a frame"):
+        align(numbered(4), numbered(1), rate=5.0, true_rate=30.0)
+
+
+@pytest.mark.parametrize(
+    "count, true_count, rule, rates, covered",
+    [
+        (5, 5, "auto", {}, 1), (3, 12, "index", {}, 0.25), (12, 3, "index", {}, 1), (14, 25, "auto", {}, 1),
+        (2, 24, "auto", {}, 2 / 24),  # so few that it is not to be believed that it lasts as long
+        (12, 24, "auto", {"rate": 8.0, "true_rate": 16.0}, 1), (6, 24, "time", {"rate": 8.0, "true_rate": 16.0}, 0.5),
+        (24, 12, "time", {"rate": 16.0, "true_rate": 16.0}, 1),
+    ],
+)  # fmt: skip
+def test_it_is_known_how_much_of_the_truth_has_the_clip_beside_it(count, true_count, rule, rates, covered):
+    found = align(numbered(count), numbered(true_count), AlignmentOptions(rule=rule), **rates)
+
+    assert found.covered == pytest.approx(covered)
+
+
 def test_another_size_is_resized_and_told_and_another_shape_too():
     aligned = align(numbered(2, 16, 24), numbered(2, 8, 12))
     assert aligned.clip.shape == aligned.truth.shape and aligned.notes == ("Resized from 24x16 to the truth's 12x8.",)

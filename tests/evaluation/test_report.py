@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from zoetrope.evaluation import report_pictures as pictures
 from zoetrope.evaluation.alignment import AlignmentOptions
@@ -19,15 +20,19 @@ from zoetrope.evaluation.distributions import Distance
 from zoetrope.evaluation.errors import EvaluationError
 from zoetrope.evaluation.evaluate import Candidate, TrueClip, evaluate
 from zoetrope.evaluation.measuring import MeasuringOptions
-from zoetrope.evaluation.metrics import metric_of
+from zoetrope.evaluation.metrics import METRICS, metric_of
+from zoetrope.evaluation.perceptual import load_perceptual
 from zoetrope.evaluation.report import fails
 from zoetrope.evaluation.report_files import write_report
+from zoetrope.evaluation.report_text import as_text
 from zoetrope.evaluation.scenes import first_scenes
 from zoetrope.models.clip import load_clip
 
 from .damage import blur, clean, flicker, freeze, noise
+from .measured import linear_weights, trunk_weights
 
 CLIP = clean(frames=8, side=48)
+SCENES = [CLIP.roll(number * 7, 2) for number in range(4)]
 HOSTILE = "<script>alert(1)</script> $x_1$ \u6708"
 
 
@@ -465,7 +470,12 @@ class TestBadInput:
             MeasuringOptions(groups=("sound",))
 
     @pytest.mark.parametrize(
-        "series, sentence", [({"psnr": [1.0] * 8}, "as a measure of ours"), ({"lit": [1.0]}, "has 1 val")]
+        "series, sentence",
+        [
+            ({"psnr": [1.0] * 8}, "as a measure of ours"),
+            ({"frame": [1.0] * 8}, "as a column"),
+            ({"lit": [1.0]}, "has 1 val"),
+        ],
     )
     def test_series_that_do_not_fit_are_told(self, series, sentence):
         class Unasked:
@@ -538,9 +548,116 @@ class TestModels:
         assert any("m has 66 clips and 1 different true ones" in note for note in report.notes)
 
     def test_what_falls_short_is_told(self, several):
-        assert fails(several, {"ssim": 0.0, "warp_error": 1.0}) == []
-        (short,) = fails(several, {"ssim": 0.99})
+        sound = replace(several, clips=tuple(clip for clip in several.clips if not clip.verdict))
+
+        assert fails(sound, {"ssim": 0.0, "warp_error": 1.0}) == fails(several, {}) == []
+        (short,) = fails(sound, {"ssim": 0.99})
         assert short.startswith("SSIM (ssim) is 0.") and short.endswith("below the wanted 0.99.")
-        assert len(fails(several, {"warp_error": 0.0})) == 1
+        assert len(fails(sound, {"warp_error": 0.0})) == 1
         with pytest.raises(EvaluationError, match="'clip' was not measured"):
             fails(several, {"clip": 0.8})
+
+    def test_a_clip_with_a_verdict_falls_short_whatever_its_numbers(self, several):
+        (short,) = fails(several, {"ssim": 0.0, "warp_error": 1.0})
+
+        assert short.startswith("frozen/0, frozen/1, frozen/2 and frozen/3 fall short, whatever the numbers: each")
+
+    def test_a_clip_without_a_value_falls_short(self):
+        report = evaluate([given("whole", CLIP), given("small", CLIP[:, :8], CLIP[:, :8])])
+
+        (short,) = fails(report, {"ssim": 0.5})
+        assert short == "small falls short: SSIM (ssim) has no value there."
+
+    def test_several_clips_of_a_model_and_an_item_are_compared_by_their_mean(self):
+        """Seeds of one scene: were the last one taken, the two would look alike."""
+        candidates = [
+            given(f"{model}/{number}", noise(scene, strength), scene, model=model, item=f"scene {number // 2}")
+            for model, strengths in (("one", (0, 0, 0, 0)), ("other", (2, 0, 2, 0)))
+            for number, (scene, strength) in enumerate(zip(SCENES, strengths, strict=True))
+        ]
+
+        report = evaluate(candidates)
+
+        (pair,) = report.pairs
+        means = [model.metrics["psnr"].value for model in report.models]
+        assert pair.metrics["psnr"].clips == 2
+        assert pair.metrics["psnr"].difference == pytest.approx(means[0] - means[1]) and means[0] > means[1] + 1
+
+    def test_models_that_share_no_item_are_told_to_be_not_compared(self):
+        def of(model, *items):
+            return [given(f"{model}/{item}", blur(CLIP, 0), model=model, item=item) for item in items]
+
+        apart = evaluate([*of("base", "a", "b"), *of("lora", "c", "d")])
+        assert apart.winner == "" and apart.pairs == [] and {model.rank for model in apart.models} == {None}
+        assert apart.summary()[0].startswith("The models are not compared, for no clip of one shows what")
+
+        partly = evaluate([*of("base", "a"), *of("lora", "a"), *of("other", "c")])
+        assert partly.summary()[0] == "No model is ahead of the others."
+        assert partly.summary()[1].startswith("other: not compared, for no clip of theirs shows what a clip")
+
+        by_nothing = evaluate([*of("base", "a"), *of("lora", "a")], options=MeasuringOptions(groups=("clip",)))
+        assert by_nothing.summary()[0] == "Nothing was measured by which models are ranked."
+
+
+class TestWhatIsTold:
+    def test_how_clips_were_aligned_is_told_in_text_once_for_those_of_one_note(self):
+        longer = torch.cat([CLIP, CLIP[:2]])
+        clips = [given(f"longer {number}", longer) for number in range(6)]
+
+        some, every = (evaluate(candidates).summary() for candidates in ([*clips, given("as long", CLIP)], clips))
+
+        note = "Aligned by time: the clip has 10 frames and the truth 8, taken to last as long"
+        (told,) = [sentence for sentence in some if "Aligned" in sentence]
+        assert told.startswith(f"longer 0, longer 1, longer 2 and 3 others: {note}")
+        assert any(sentence.startswith(f"All 6 clips: {note}") for sentence in every)
+        assert note in as_text(evaluate(clips[:1]))
+
+    @pytest.mark.parametrize(
+        "groups, prompt, loop, sentences",
+        [
+            (("looks",), "a red circle", True, ["The prompt is not used: the group clip", "The loop is not used"]),
+            (("clip",), "", False, []),
+        ],
+    )
+    def test_what_is_asked_for_and_does_nothing_is_told(self, groups, prompt, loop, sentences, encoder):
+        options = MeasuringOptions(groups=groups, prompt=prompt, loop=loop)
+
+        report = evaluate([given("clip", CLIP, None)], encoder=encoder, options=options)
+
+        assert len(report.notes) == len(sentences)
+        assert all(note.startswith(sentence) for note, sentence in zip(report.notes, sentences, strict=True))
+        assert (report.settings["clip_model"] is None) == ("clip" not in groups)
+
+    def test_a_loop_without_clip_is_told(self):
+        report = evaluate([given("clip", CLIP, None)], options=MeasuringOptions(loop=True))
+
+        assert "There is no CLIP, so nothing is told of what the frames show, nor of the loop." in report.notes
+
+    @pytest.mark.parametrize("truth, groups, why", [(None, ("truth", "looks"), "there is no true clip"),
+                                                    (CLIP, ("looks",), "the group truth")])  # fmt: skip
+    def test_lpips_is_not_even_loaded_where_it_is_of_no_use(self, truth, groups, why):
+        def load():
+            raise AssertionError("nobody needs it")
+
+        report = evaluate([given("a", CLIP, truth)], perceptual=load, options=MeasuringOptions(groups=groups))
+
+        assert any(note.startswith(f"LPIPS is not used: {why}") for note in report.notes)
+        assert report.settings["lpips"] is None
+
+    def test_pictures_too_small_for_lpips_are_measured_without_it(self, tmp_path):
+        for weights in (trunk_weights, linear_weights):
+            tensors = {key: torch.from_numpy(value) for key, value in weights("alex").items()}
+            save_file(tensors, tmp_path / f"{weights.__name__}.safetensors")
+
+        small, whole = CLIP[:2, :24, :40], CLIP[:2]
+        report = evaluate(
+            [given("small", small, small), given("whole", whole, whole)], perceptual=lambda: load_perceptual(tmp_path)
+        )
+
+        assert report.failed == () and math.isnan(report.clips[0].mean("lpips")) and report.clips[1].mean("lpips") == 0
+        assert "LPIPS is left out: with alex it sees no picture below 32 pixels." in report.clips[0].notes
+
+    def test_measures_stand_in_their_order_whichever_the_first_clip_has(self):
+        report = evaluate([given("one frame", CLIP[:1], series={"lit": [1.0]}), given("whole", CLIP)])
+
+        assert report.names == [*(name for name in METRICS if name in report.names), "lit"]

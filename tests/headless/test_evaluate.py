@@ -6,10 +6,13 @@ from io import BytesIO, StringIO, TextIOWrapper
 import pytest
 import torch
 
+from zoetrope.evaluation.report_files import FILES
 from zoetrope.headless import command
+from zoetrope.headless.evaluate import shortest_names
 from zoetrope.media.frame_folders import write_frames
 from zoetrope.media.pictures import to_bytes
 from zoetrope.media.writing import write_video
+from zoetrope.models.clip import BUILTIN
 from zoetrope.toyworld.shapes import ShapesOptions, compose, render
 
 from ..evaluation.video_scripts import Pooled, write_script
@@ -121,13 +124,108 @@ def test_sets_are_held_against_true_ones_by_a_video_network(tmp_path, capsys):
         (["truth", "--truth", "truths"], ""),
         (["notes.mp4", "--truth", "truths"], "none in it is called notes"),
         (["near", "--prompt", "a moon"], "no CLIP to read it"),
-        (["near", "--lpips", "truths"], "LPIPS with alex is not complete"),
         (["near", "--i3d", "notes.mp4"], "notes.mp4 is no TorchScript, or a damaged one"),
         (["near", "--i3d", "nowhere.pt"], "nowhere.pt is no file, and a video network is wanted"),
+        (["near", "--truth", "truth", "--lpips", "truths"], "LPIPS with alex is not complete"),
+        (["near", "--out", "notes.mp4"], "notes.mp4/report.json cannot be written. A part of that path is a file"),
+        (["near", "--fail-under", "sism=0.8"], "--fail-under 'sism' is no measure. There are: clip, psnr, ssim"),
+        (["near", "--fail-under", "ssim=0.8"], "ssim will not be measured, for it needs a true clip"),
+        (["near", "--truth", "truth", "--fail-under", "ssim=0.8", "--groups", "looks"], "the group truth is off"),
+        (["near", "--fail-under", "clip_prompt=0.2"], "it needs CLIP and a prompt"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_sentence(clips, monkeypatch, capsys, arguments, sentence):
     monkeypatch.chdir(clips)
+    if "--out" in arguments or "--fail-under" in arguments:
+        monkeypatch.setattr("zoetrope.evaluation.evaluate.measure", lambda *_, **__: pytest.fail("told too late"))
 
     assert run(*arguments) == (2 if sentence else 0)
     assert sentence in capsys.readouterr().err
+
+
+def test_two_folders_of_one_name_are_two_models(clips, tmp_path, capsys):
+    for model, source in (("base", "frozen"), ("lora", "near")):
+        shutil.copytree(clips / source, tmp_path / model / "clips")
+    whole = tmp_path / "lora" / "clips" / "truth.mp4"
+
+    assert run(tmp_path / "base" / "clips", tmp_path / "lora" / "clips", "--truth", clips / "truths") == 0
+
+    told = capsys.readouterr().out
+    assert "base/clips/truth: " in told and "lora/clips has the best mean rank" in told
+    assert run(tmp_path / "lora" / "clips", whole, "--truth", clips / "truth") == 0
+    assert "\nclips/truth: psnr" in "\n" + (told := capsys.readouterr().out) and "\ntruth: psnr" in told
+    assert run(whole, whole) == 2 and "Two clips are called" in capsys.readouterr().err
+
+
+def test_names_are_as_short_as_they_can_be(tmp_path):
+    (tmp_path / "a.mp4").touch(), (tmp_path / "a.mov").touch()
+
+    assert shortest_names([tmp_path / "x" / "clips", tmp_path / "y" / "clips", tmp_path / "z"]) == [
+        "x/clips", "y/clips", "z"
+    ]  # fmt: skip
+    assert shortest_names([tmp_path / "x", tmp_path / "y" / ".." / "x"]) == ["x", "x"]
+    assert shortest_names([tmp_path / "a.mp4"]) == ["a"]
+    files = [tmp_path / "a.mp4", tmp_path / "a.mov"]
+    assert shortest_names(files) == [str(path.resolve()) for path in files]
+
+
+def test_a_picture_beside_videos_hides_none_of_them(clips, tmp_path, capsys):
+    for number in range(3):
+        shutil.copy(clips / "near" / "truth.mp4", tmp_path / f"s{number}.mp4")
+    shutil.copy(next((clips / "truth").iterdir()), tmp_path / "s1.png")
+
+    assert run(tmp_path, "--truth", clips / "truth") == 0
+
+    told = capsys.readouterr().out
+    assert [f"{tmp_path.name}/s{number}: psnr" in told for number in range(3)] == [True] * 3
+    assert "so 1 picture is passed over in it: s1.png." in told
+
+
+def test_a_clip_without_a_true_one_does_not_lose_the_others(clips, tmp_path, capsys):
+    for name in ("truth", "other"):
+        shutil.copy(clips / "near" / "truth.mp4", tmp_path / f"{name}.mp4")
+
+    assert run(tmp_path, "--truth", clips / "truths") == 2
+
+    told = capsys.readouterr().out
+    assert f"{tmp_path.name}/truth: psnr" in told and "other could not be measured: There is no true clip for" in told
+
+
+def test_folders_whose_clips_have_other_names_are_told_to_be_not_compared(clips, tmp_path, capsys):
+    for model in ("base", "lora"):
+        (tmp_path / model).mkdir()
+        shutil.copy(clips / "near" / "truth.mp4", tmp_path / model / f"{model}.mp4")
+
+    assert run(tmp_path / "base", tmp_path / "lora", "--truth", clips / "truth") == 0
+
+    told = capsys.readouterr().out
+    assert "The models are not compared" in told and "No model is ahead" not in told
+
+
+def test_a_clip_that_stands_still_falls_short(clips, capsys):
+    assert run(clips / "frozen", "--truth", clips / "truth", "--fail-under", "ssim=0.01") == 2
+    assert "frozen/truth falls short, whatever its numbers: it stands still" in capsys.readouterr().err
+
+
+def test_what_was_measured_is_printed_though_the_files_cannot_be_written(clips, tmp_path, monkeypatch, capsys):
+    def full(report):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(FILES, "report.html", full)
+
+    assert run(clips / "near", "--out", tmp_path / "report") == 2
+
+    printed = capsys.readouterr()
+    assert "near/truth: " in printed.out and "The disk is full" in printed.err and not (tmp_path / "report").exists()
+
+
+def test_without_more_words_the_clip_of_the_pack_is_asked(clips, tmp_path, capsys):
+    if not BUILTIN.is_dir():
+        pytest.skip("the CLIP of the pack is not here")
+    arguments = ["evaluate", clips / "near", "--truth", clips / "truth", "--out", tmp_path, "--prompt", "a red circle"]
+
+    assert command.main([*map(str, arguments), "--fail-under", "clip=0.5"]) == 0
+
+    assert "near/truth: clip 0.9" in capsys.readouterr().out
+    record = json.loads((tmp_path / "report.json").read_text())
+    assert {"clip", "clip_prompt"} <= set(record["clips"][0]["metrics"]) and record["settings"]["clip_model"]

@@ -262,7 +262,9 @@ def test_no_report_is_written_outside_of_the_output_folder(moon, prefix, tmp_pat
 @pytest.mark.parametrize(
     "changed, sentence",
     [
-        ({"measure": "ssim"}, "ssim was not measured"),
+        ({"measure": "ssim"}, "ssim is chosen and cannot be measured, for it needs a true clip"),
+        ({"measure": "clip_loop"}, "for it needs CLIP and a loop"),
+        ({"measure": "sharpness", "measure_looks": False}, "for the group looks is off"),
         ({"measure": "the series"}, "no series"),
         ({"prompt": "a moon"}, "no CLIP to read it"),
         ({"series": [1.0, 2.0]}, "has 2 values and the clip 6 frames"),
@@ -270,12 +272,13 @@ def test_no_report_is_written_outside_of_the_output_folder(moon, prefix, tmp_pat
         ({"series": [1.0, None], "series_name": "lit"}, "The series 'lit' has None for frame 1"),
         ({"series": [1.0] * FRAMES, "series_name": " "}, "series_name is empty"),
         ({"true_series": [1.0] * FRAMES}, "Connect truth, too"),
-        ({"lpips": "alex"}, "LPIPS with alex is not complete"),
         ({"clip": "ViT"}, "CLIP is wanted, and this is str. Connect Load CLIP Zoetrope"),
         ({f"measure_{group}": False for group in ("truth", "clip", "motion", "looks")}, "no group of measures"),
     ],
 )
-def test_what_cannot_be_measured_is_told(moon, changed, sentence):
+def test_what_cannot_be_measured_is_told(moon, changed, sentence, monkeypatch):
+    if "measure" in changed:
+        monkeypatch.setattr("zoetrope.evaluation.evaluate.measure", lambda *_, **__: pytest.fail("told too late"))
     with pytest.raises(ValueError, match=sentence):
         evaluate(moon[0], **changed)
 
@@ -309,6 +312,27 @@ def test_a_video_network_is_taken_from_its_folder_by_name_and_from_nowhere_else(
     for outside in ("../../elsewhere.pt", str(tmp_path / "elsewhere.pt"), "nowhere.pt"):
         with pytest.raises(ValueError, match="Choose a name inside it|is an absolute path|is not in the folder of i3d"):
             evaluate(darker(long), truth=long, i3d=outside)
+
+
+def test_lpips_is_wanted_where_it_is_of_use(moon):
+    assert "LPIPS is not used: there is no true clip." in evaluate(moon[0], lpips="alex")[4]
+    with pytest.raises(ValueError, match="LPIPS with alex is not complete"):
+        evaluate(moon[0], truth=moon[0], lpips="alex")
+
+
+def test_a_measure_of_two_clips_is_refused_before_they_are_measured(moon, monkeypatch):
+    monkeypatch.setattr("zoetrope.evaluation.evaluate.measure", lambda *_, **__: pytest.fail("told too late"))
+    for measure in ("ssim", "the series"):
+        with pytest.raises(ValueError, match="cannot be measured, for it needs a true clip|no series"):
+            compare(moon[0], moon[0], measure=measure)
+
+
+def test_a_clip_that_ends_early_moves_and_does_not_win(moon):
+    compared = compare(moon[0][:3], darker(moon[0]), truth=moon[0], names="early\nwhole", rule="index")
+
+    assert compared[1] == "whole" and "early is too short" in compared[5]
+    early = evaluate(moon[0][:3], truth=moon[0], rule="index")
+    assert early[3] is True and "Aligned by index: the clip has 3 frames" in early[4]
 
 
 def test_progress_is_told_and_work_can_be_cancelled(moon):
