@@ -67,7 +67,7 @@ def save_clips(made: dict[str, list[Path]]) -> None:
     save(grid(frames("image_to_video", 0, 2, 5, 8, 11, 13), 3), "image_to_video")
     rows = [frames("images_to_videos", 0, 3, 6, 10, 13, clip=clip) for clip in range(3)]
     save(grid([frame for row in rows for frame in row], 5), "images_to_videos")
-    save(grid(frames("long_video", *range(0, 36, 2)), 6), "long_video")
+    save(grid(frames("long_video", *range(0, 36, 4)), 3), "long_video")
     save(grid(frames("object_orbit", *range(21)), 7), "object_orbit")
     keys = [Keyframe(1, 0, 0), Keyframe(11, 45, 180), Keyframe(21, 0, 360)]
     views = grid(frames("object_camera_path", *range(0, 21, 2), 20), 3, size=(432, 432))

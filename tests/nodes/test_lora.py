@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from zoetrope.models.builtin_models import builtin_names
 from zoetrope.models.lora import add_lora, lora_targets, save_lora
 from zoetrope.nodes.lora import LoadLoRA
 from zoetrope.nodes.svd import LoadSVD, SVDImageToVideo
@@ -69,7 +70,7 @@ def test_files_in_the_folder_of_loras_are_offered(models):
 
     offered = LoadLoRA.GET_NODE_INFO_V1()["input"]["required"]["lora"][1]["options"]
 
-    assert offered == [os.path.normpath("a/c.safetensors"), "b.safetensors"]
+    assert offered == [*builtin_names("loras"), os.path.normpath("a/c.safetensors"), "b.safetensors"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from zoetrope.host import work
+from zoetrope.models.builtin_models import builtin_names
 from zoetrope.models.svd import load_svd
 from zoetrope.models.tiny_decoder import load_tiny_decoder
 from zoetrope.nodes.svd import LoadSVD, SVDImageToVideo
@@ -51,7 +52,11 @@ def test_what_looks_like_svd_is_offered_first(models):
         (models / name).parent.mkdir(exist_ok=True)
         (models / name).touch()
 
-    assert checkpoint_options() == [os.path.normpath("video/svd.safetensors"), "anime.safetensors"]
+    assert checkpoint_options() == [
+        *builtin_names("models"),
+        os.path.normpath("video/svd.safetensors"),
+        "anime.safetensors",
+    ]
 
 
 def test_a_folder_of_diffusers_is_offered_where_it_is_of_svd(models):
@@ -60,7 +65,7 @@ def test_a_folder_of_diffusers_is_offered_where_it_is_of_svd(models):
         text = "{" if kind is None else json.dumps({"_class_name": kind})
         (models / "diffusers" / name / "model_index.json").write_text(text)
 
-    assert checkpoint_options() == ["diffusers:xt"]
+    assert checkpoint_options() == [*builtin_names("models"), "diffusers:xt"]
 
 
 def test_a_missing_checkpoint_is_told_with_its_folder_its_page_and_its_size(models):
