@@ -15,7 +15,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 torch.set_num_threads(1)  # tests are many and small; threads would only wait for each other
 # A busy machine is slow, which is no failure; and examples are drawn anew only by who asks for it.
-settings.register_profile("quick", max_examples=50, deadline=None, derandomize=True, database=None)
+settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True, database=None)
 # Neither a fixture that does not change between examples nor a slow first import makes a property less true.
 settings.register_profile(
     "search",
