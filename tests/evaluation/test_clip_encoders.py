@@ -50,7 +50,7 @@ def expected(clip_folder):
 def test_a_picture_is_made_ready_as_by_transformers(expected, clip_folder):
     model = load_clip(clip_folder, dtype=torch.float32, device="cpu")
 
-    prepared = torch.stack([clip.prepared(pixels, model.preprocessing) for pixels in pictures()])
+    prepared = clip.prepared(pictures(), model.preprocessing)
 
     assert_close(prepared, expected[0], rtol=0, atol=1e-6)
 
@@ -63,7 +63,7 @@ def test_pictures_of_any_shape_are_made_ready_as_by_transformers(clip_folder, he
     (picture,) = pictures(1, height, width)
     model = load_clip(clip_folder, dtype=torch.float32, device="cpu")
 
-    prepared = clip.prepared(picture, model.preprocessing)
+    (prepared,) = clip.prepared([picture], model.preprocessing)
 
     theirs = processor.from_pretrained(clip_folder)(images=[picture], return_tensors="pt").pixel_values[0]
     assert_close(prepared, theirs, rtol=0, atol=1e-6)
@@ -127,7 +127,7 @@ def test_the_bytes_of_a_picture_are_squashed_where_the_model_wants_all_of_it(cli
     half = np.zeros((32, 96, 3), np.uint8)
     half[:, :16] = 255  # beside the middle, which is all that a crop would show
 
-    prepared = clip.prepared(half, load_clip(folder, dtype=torch.float32, device="cpu").preprocessing)
+    (prepared,) = clip.prepared([half], load_clip(folder, dtype=torch.float32, device="cpu").preprocessing)
 
     assert prepared.shape == (3, 32, 32)
     assert prepared[:, :, 0].min() > 3 and prepared[:, :, -1].abs().max() < 0.01
