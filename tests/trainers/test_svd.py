@@ -312,7 +312,7 @@ def train_all(settings, **more):
 )
 def test_the_loss_on_a_clip_that_is_held_out_falls(checkpoint, footage, tmp_path, preset, rate):
     settings = tiny_settings(
-        checkpoint, footage, tmp_path / "run", preset=preset, steps=25, learning_rate=rate, validate_at=(0,)
+        checkpoint, footage, tmp_path / "run", preset=preset, steps=15, learning_rate=rate, validate_at=(0,)
     )
 
     train_all(settings)
