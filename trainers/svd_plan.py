@@ -46,6 +46,9 @@ GIB = 2**30
 SURE = "good to a third on a processor, and a rough guess on a GPU"
 
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor]
+Counts = tuple[int, int, int]  # bytes, floating point operations, calls
+MOST_KNOWN = 32
+_KNOWN: dict[tuple[Any, ...], Counts] = {}  # of networks that were counted in this process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,19 +222,35 @@ def _mark_trained(unet: Any, settings: ClipTraining) -> nn.Module:
     return unet
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
 def _measured(unet: Any, settings: ClipTraining, frames: int, multiple: int) -> tuple[int, float, float]:
     """The bytes that one clip takes on the way there and back, and a step's arithmetic and calls."""
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils.flop_counter import FlopCounterMode
-
     levels = len(unet.config["block_out_channels"]) - 1
     pixels = multiple // 2**levels  # of a picture, along a latent's pixel
     shape = (1, frames, unet.config["in_channels"], settings.height // pixels, settings.width // pixels)
+    weights = tuple((name, weight.shape, weight.requires_grad) for name, weight in unet.named_parameters())
+    # A node plans with every queue, and each time for the same network.
+    key = (type(unet), str(unet.config), weights, shape, settings.checkpointing)
+    if key not in _KNOWN:
+        if len(_KNOWN) >= MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[key] = _counted(unet, shape, settings.checkpointing)
+    kept, flops, calls = _KNOWN[key]
+    passes = 1 + GRADIENT_OF_INPUTS + RECOMPUTED * settings.checkpointing + (not is_lora(settings.preset))
+    share = 1.0 if settings.precision == "fp32" else SHARE_IN_HALF_PRECISION
+    step_flops = flops * passes * settings.batch * settings.accumulation
+    return round(kept * share), step_flops, calls * passes * settings.accumulation
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def _counted(unet: Any, shape: tuple[int, ...], checkpointing: bool) -> Counts:
+    """What a pass through a network keeps, computes and calls, with latents of a shape."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import FlopCounterMode
+
     widths = unet.config["cross_attention_dim"], unet.config["projection_class_embeddings_input_dim"]
     with torch.device("meta"):
-        given = (torch.empty(shape), torch.empty(1), torch.empty(1, 1, widths[0]), torch.empty(1, frames, widths[1]))
+        given = (torch.empty(shape), torch.empty(1), torch.empty(1, 1, widths[0]), torch.empty(1, shape[1], widths[1]))
 
     class Calls(TorchDispatchMode):
         count = 0
@@ -241,11 +260,8 @@ def _measured(unet: Any, settings: ClipTraining, frames: int, multiple: int) -> 
             return call(*args, **(kwargs or {}))
 
     with FlopCounterMode(display=False) as counter, Calls() as calls:
-        kept = _recomputed_bytes(unet, given) if settings.checkpointing else _kept_bytes(unet, given)
-    passes = 1 + GRADIENT_OF_INPUTS + RECOMPUTED * settings.checkpointing + (not is_lora(settings.preset))
-    share = 1.0 if settings.precision == "fp32" else SHARE_IN_HALF_PRECISION
-    flops = counter.get_total_flops() * passes * settings.batch * settings.accumulation
-    return round(kept * share), flops, calls.count * passes * settings.accumulation
+        kept = _recomputed_bytes(unet, given) if checkpointing else _kept_bytes(unet, given)
+    return kept, counter.get_total_flops(), calls.count
 
 
 def _kept_bytes(unet: Any, given: Inputs) -> int:

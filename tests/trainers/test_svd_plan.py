@@ -8,6 +8,7 @@ import torch
 from zoetrope.clips.footage import read_footage, write_manifest
 from zoetrope.models import svd_parts
 from zoetrope.models.svd import load_svd
+from zoetrope.trainers import svd_plan
 from zoetrope.trainers.errors import TrainingError
 from zoetrope.trainers.svd import train_svd
 from zoetrope.trainers.svd_checkpointing import KeptBytes, checkpointed_unet
@@ -198,3 +199,43 @@ def test_a_disk_that_is_too_small_is_refused(settings, monkeypatch):
 def test_settings_out_of_range_are_refused(settings, changes):
     with pytest.raises(TrainingError, match=next(iter(changes))):
         changed(settings, **changes)
+
+
+class TestCountingOnce:
+    @pytest.fixture(autouse=True)
+    def counted(self, monkeypatch):
+        """The networks that were counted, each with its answer."""
+        counted = []
+
+        def count(*arguments):
+            counted.append(arguments)
+            return len(counted), 1, 1
+
+        monkeypatch.setattr(svd_plan, "_KNOWN", {})
+        monkeypatch.setattr(svd_plan, "_counted", count)
+        return counted
+
+    @pytest.mark.parametrize("change", [{}, {"steps": 7}, {"batch": 2}, {"learning_rate": 0.5}], ids=str)
+    def test_what_does_not_change_the_network_is_not_counted_again(self, settings, counted, change):
+        plan_svd(settings)
+        plan = plan_svd(changed(settings, **change))
+
+        assert len(counted) == 1 and plan.activation_bytes == 1
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"rank": 3}, {"preset": "strong"}, {"width": SIDE * 2}, {"frames": 1}, {"checkpointing": False}],
+        ids=str,
+    )
+    def test_what_does_is(self, settings, counted, change):
+        plan_svd(changed(settings, checkpointing=True))
+        plan = plan_svd(changed(settings, **{"checkpointing": True, **change}))
+
+        assert len(counted) == 2 and plan.activation_bytes == 2
+
+    def test_not_more_than_some_are_kept(self, settings, monkeypatch):
+        monkeypatch.setattr(svd_plan, "MOST_KNOWN", 2)
+        for rank in (1, 2, 3):
+            plan_svd(changed(settings, rank=rank))
+
+        assert len(svd_plan._KNOWN) <= 2
