@@ -224,7 +224,7 @@ class TestCountingOnce:
 
     @pytest.mark.parametrize(
         "change",
-        [{"rank": 3}, {"preset": "strong"}, {"width": SIDE * 2}, {"frames": 1}, {"checkpointing": False}],
+        [{"rank": 3}, {"preset": "strong"}, {"width": SIDE * 2}, {"frames": 2}, {"checkpointing": False}],
         ids=str,
     )
     def test_what_does_is(self, settings, counted, change):
