@@ -43,6 +43,7 @@ def write_image_encoder(path: Path) -> None:
         patch_size=14,
         projection_dim=768,
         hidden_act="quick_gelu",
+        initializer_factor=10.0,  # with the usual 1 all pictures are nearly the same to it
     )
     weights = CLIPVisionModelWithProjection(config).half().state_dict()
     path.parent.mkdir(parents=True)
