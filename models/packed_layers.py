@@ -6,16 +6,19 @@ CLIP of the size of ViT-B/32 sees a frame 1.1 to 1.2 times as fast (`benchmarks/
 
 from __future__ import annotations
 
+import platform
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 PRECISIONS = (torch.float32, torch.bfloat16)
+TRIED_ON = ("x86_64", "amd64")
 _oneDNN = torch.ops.mkldnn
 
 
 class PackedLinear(nn.Module):
-    """What `linear` does. Its weights can neither be trained nor leave the CPU, nor be cast."""
+    """What nn.Linear does with a weight. Here it can neither be trained nor cast, nor leave the CPU."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None):
         super().__init__()
@@ -47,8 +50,10 @@ class PackedPatches(nn.Module):
 
 
 def can_pack(dtype: torch.dtype) -> bool:
-    """Whether torch was built with such layers, and this CPU computes in the precision."""
-    if dtype not in PRECISIONS or not torch.backends.mkldnn.is_available():
+    """Whether torch has such layers for this CPU, and it computes in the precision."""
+    if platform.machine().lower() not in TRIED_ON or not torch.backends.mkldnn.is_available():
+        return False
+    if dtype not in PRECISIONS:
         return False
     if not all(hasattr(_oneDNN, name) for name in ("_reorder_linear_weight", "_linear_pointwise")):
         return False

@@ -93,6 +93,13 @@ def test_a_torch_without_such_layers_keeps_the_plain_ones(monkeypatch, missing):
     assert packed_in(module) == 0
 
 
+def test_on_a_cpu_where_nobody_tried_it_layers_stay_plain(monkeypatch):
+    monkeypatch.setattr(packed_layers.platform, "machine", lambda: "riscv64")
+    module = network(torch.float32)
+    pack_layers(module)
+    assert packed_in(module) == 0
+
+
 @needs_packing
 def test_a_layer_that_only_derives_from_linear_is_left_alone():
     class Adapted(nn.Linear):
