@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -31,7 +31,22 @@ OTHERS_NAMES = {"datasets", "diffusers", "transformers", "tests", "typing", "typ
 
 MODULES = [ROOT / "__init__.py", ROOT / "__main__.py"]
 MODULES += sorted(path for package in DEPTH for path in (ROOT / package).rglob("*.py"))
-every_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+def every_module(check: Callable[[Path], None]) -> Callable[[], None]:
+    """One test that checks all modules: as a test for each, most of their time would be pytest's own."""
+
+    def test() -> None:
+        wrong = []
+        for path in MODULES:
+            try:
+                check(path)
+            except AssertionError as error:
+                wrong.append(f"{path.relative_to(ROOT).as_posix()}: {error}")
+        assert not wrong, "\n".join(wrong)
+
+    test.__name__, test.__doc__ = check.__name__, check.__doc__
+    return test
 
 
 def package_of(path: Path) -> str:
@@ -137,7 +152,7 @@ def test_only_host_imports_comfyui(path):
 @every_module
 def test_libraries_that_are_slow_to_import_are_imported_where_they_are_used(path):
     if path.relative_to(ROOT).as_posix() in SLOW_TO_IMPORT:
-        pytest.skip("derives from a class of a slow library, so it is itself imported where it is used")
+        return  # it derives from a class of a slow library, so it is itself imported where it is used
     at_once = libraries_imported_by(imported_at_once(path)) - (COMFYUI if package_of(path) == "host" else set())
 
     assert at_once <= QUICK_TO_IMPORT, f"move {at_once - QUICK_TO_IMPORT} into the functions that need them"
@@ -201,7 +216,7 @@ def test_the_check_for_assignments_notices_them():
         assert bound_by_imports(tree) & set(changed_in(tree)), patch
 
 
-@pytest.mark.parametrize("path", MODULES[2:], ids=lambda path: path.relative_to(ROOT).as_posix())
+@every_module
 def test_a_module_is_named_for_what_it_holds_and_like_nobody_elses(path):
     assert path.stem not in SAYS_NOTHING
     assert package_of(path) not in OTHERS_NAMES
@@ -230,3 +245,12 @@ def test_the_check_for_circles_sees_what_is_imported_at_once():
 
     assert {"zoetrope.host", "zoetrope.media.extraction", "zoetrope.nodes.watching"} <= needed, needed
     assert "zoetrope.nodes" not in needed  # it is there before any module in it
+
+
+def test_what_is_wrong_in_one_module_of_all_is_told_with_its_name():
+    def check(path: Path) -> None:
+        assert path.stem != "palettes", "this name is taken"
+
+    every_module(lambda path: None)()
+    with pytest.raises(AssertionError, match=r"^media/palettes\.py: this name is taken"):
+        every_module(check)()

@@ -57,14 +57,14 @@ def test_the_recipes_train_for_less_where_asked_to(tmp_path):
 
 
 def test_views_are_from_the_angles_that_are_asked_for():
-    found = measure("sv3d_p", MeasuringOptions(seeds=1, steps=5))
+    found = measure("sv3d_p", MeasuringOptions(seeds=1, steps=4))
 
     assert found.number(NEARER) >= 0.7
     assert found.number("views that follow when the path is another") >= 0.7
 
 
 def test_sv3d_u_goes_round():
-    found = measure("sv3d_u", MeasuringOptions(seeds=1, steps=5))
+    found = measure("sv3d_u", MeasuringOptions(seeds=1, steps=4))
 
     assert found.number(NEARER) >= 0.7
     assert found.number("median error of the angle") <= 20

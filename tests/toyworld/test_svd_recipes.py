@@ -41,7 +41,7 @@ def test_the_same_scenes_are_shown_at_many_speeds_and_at_none_for_motion_buckets
 
 
 def test_the_moon_wanes_with_the_lora_and_shows_no_phase_without_it():
-    found = measure("svd-moon-lora", MeasuringOptions(seeds=3, steps=6))
+    found = measure("svd-moon-lora", MeasuringOptions(seeds=3, steps=4))
 
     assert found.number("median error of the lit fraction") <= 0.1
     assert found.number("its correlation with the truth") >= 0.9
@@ -50,6 +50,6 @@ def test_the_moon_wanes_with_the_lora_and_shows_no_phase_without_it():
 
 
 def test_more_moves_in_a_higher_motion_bucket():
-    found = measure("svd", MeasuringOptions(seeds=1, steps=5))
+    found = measure("svd", MeasuringOptions(seeds=1, steps=3))
 
     assert found.rows[-1][-1] >= 0.6
