@@ -22,7 +22,8 @@ class PackedLinear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None):
         super().__init__()
-        self.weight = nn.Parameter(_oneDNN._reorder_linear_weight(weight.detach(), None), requires_grad=False)
+        # No parameter: it has no storage that can be asked for, and who looks after memory asks all parameters.
+        self.weight: Tensor = _oneDNN._reorder_linear_weight(weight.detach(), None)
         self.bias = bias
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -39,7 +40,7 @@ class PackedPatches(nn.Module):
         self.linear = PackedLinear(convolution.weight.flatten(1), convolution.bias)
 
     @property
-    def weight(self) -> nn.Parameter:
+    def weight(self) -> Tensor:
         return self.linear.weight
 
     def forward(self, pictures: Tensor) -> Tensor:
