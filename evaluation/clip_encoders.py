@@ -11,18 +11,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha1
 from itertools import islice
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..host import clip as host_clip
 from ..host.work import out_of_memory_errors
-from ..media.pictures import Pixels, check_pixels
+from ..media.pictures import Pixels, check_pixels, content_digest
 from ..models import clip as clip_models
 from ..models.clip import ClipModel
 from .errors import EvaluationError
@@ -116,7 +114,7 @@ class ClipEncoder:
         return Read(self._unit(features), tuple(left_out))
 
     def _seen(self, batch: list[Pixels]) -> list[Tensor]:
-        keys = [_digest(pixels) for pixels in batch]
+        keys = [content_digest([pixels]) for pixels in batch]
         found = {key: self._known[key] for key in keys if key in self._known}
         new = {key: pixels for key, pixels in zip(keys, batch, strict=True) if key not in found}
         if new:
@@ -195,10 +193,3 @@ def _batches(frames: Iterable[Pixels], size: int) -> Iterator[list[Pixels]]:
 def _coloured(pixels: Pixels) -> Pixels:
     check_pixels(pixels)
     return pixels[..., :3]
-
-
-def _digest(pixels: Pixels) -> bytes:
-    """Known again by size and colours."""
-    digest = sha1(str(pixels.shape).encode(), usedforsecurity=False)  # the quickest: many CPUs have it built in
-    digest.update(np.ascontiguousarray(pixels).data)
-    return digest.digest()

@@ -9,14 +9,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import blake2b
 from itertools import groupby
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..media.pictures import check_clip, not_a_number, to_bytes
+from ..media.pictures import check_clip, content_digest, not_a_number, to_bytes
 from . import motion, pixels, similarities
 from .alignment import AlignmentOptions, align
 from .clip_encoders import ClipEncoder
@@ -172,11 +171,7 @@ class Truth:
 
     @cached_property
     def digest(self) -> bytes:
-        """By which it is known again, wherever it comes from."""
-        digest = blake2b(str(tuple(self.clip.shape)).encode(), digest_size=16)
-        for frame in to_bytes(self.clip):
-            digest.update(frame.tobytes())
-        return digest.digest()
+        return content_digest(to_bytes(self.clip))
 
     def measured(
         self, frames: Sequence[int], tools: Tools, options: MeasuringOptions

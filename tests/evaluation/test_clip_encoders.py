@@ -14,6 +14,7 @@ from zoetrope.host.weights import managed
 from zoetrope.models import clip
 from zoetrope.models.clip import load_clip
 from zoetrope.models.errors import CheckpointError
+from zoetrope.models.packed_layers import PackedLinear, can_pack
 
 from .conftest import as_open_clip, weights_of, write_clip, write_open_clip, write_tokenizer
 
@@ -142,6 +143,39 @@ def test_batches_change_nothing(expected, clip_folder, batch):
 
     assert_close(found, expected[1], rtol=0, atol=1e-5)
     assert done[-1] == 5 and len(done) == -(-5 // batch)
+
+
+@pytest.mark.parametrize("frames, parts", [(1, [1, 1, 1, 1, 1]), (2, [2, 2, 1]), (3, [3, 2]), (9, [5])])
+def test_a_cpu_is_shown_no_more_at_once_than_its_cache_holds(expected, clip_folder, monkeypatch, frames, parts):
+    model = load_clip(clip_folder, dtype=torch.float32, device="cpu")
+    network = model.image.module
+    tokens = (network.config.image_size // network.config.patch_size) ** 2 + 1
+    room = frames * tokens * network.config.intermediate_size * 4 // torch.get_num_threads()
+    monkeypatch.setattr(clip, "CACHED_BYTES", room)
+    shown = []
+    network.register_forward_hook(lambda network, inputs, output: shown.append(len(output.image_embeds)))
+
+    found = ClipEncoder(model).frames(pictures())
+
+    assert_close(found, expected[1], rtol=0, atol=1e-5)
+    assert shown == parts
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_on_a_cpu_both_networks_are_as_is_quickest_there(clip_folder, dtype):
+    if not can_pack(dtype):
+        pytest.skip("layers cannot be packed here")
+    model = load_clip(clip_folder, dtype=dtype, device="cpu")
+
+    found = ClipEncoder(model)
+    found.frames(pictures(1))
+    found.texts(["red"])
+
+    for part in (model.image, model.text):
+        assert not [each for each in part.module.modules() if type(each) is torch.nn.Linear]
+        assert any(isinstance(each, PackedLinear) for each in part.module.modules())
+        if dtype == torch.bfloat16 and hasattr(part.module, "set_attn_implementation"):
+            assert part.module.config._attn_implementation == "eager"
 
 
 @pytest.mark.parametrize("dtype, closeness", [(torch.float16, 0.9999), (torch.bfloat16, 0.995)])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zoetrope.media.errors import MediaError
-from zoetrope.media.pictures import encode_jpeg, encode_png, parse_color, read_picture, to_bytes
+from zoetrope.media.pictures import content_digest, encode_jpeg, encode_png, parse_color, read_picture, to_bytes
 
 
 def noise(height, width, channels=3, seed=0):
@@ -217,3 +217,13 @@ def test_where_there_is_no_alpha_none_is_made(tmp_path):
     Image.fromarray(noise(6, 8)).save(tmp_path / "a.png")
 
     assert read_picture(tmp_path / "a.png", keep_alpha=True).shape == (6, 8, 3)
+
+
+def test_pictures_are_known_again_by_their_sizes_and_colours():
+    one, other = np.arange(24, dtype=np.uint8).reshape(2, 4, 3), np.full((2, 4, 3), 7, np.uint8)
+    changed = one.copy()
+    changed[1, 3, 2] += 1
+
+    assert content_digest([one, other]) == content_digest([np.asfortranarray(one), other.copy()])
+    different = [[one], [other], [one, other], [other, one], [changed, other], [one.reshape(4, 2, 3), other]]
+    assert len({content_digest(pictures) for pictures in different}) == len(different)
