@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
-from math import ceil, floor, isfinite
+from math import ceil, floor, isfinite, lcm
 
 from .errors import MediaError
 from .rates import SLOWEST, exact_rate
@@ -54,9 +54,13 @@ class Timeline:
         """The second at which a frame appears; the clip's end for the number after the last."""
         return (self.ticks[number] if number < self.frames else self.end) * self.tick_seconds
 
-    def shown_at(self, seconds: Fraction) -> int:
-        """The number of the frame on screen at a time."""
-        return max(0, bisect_right(self.ticks, floor((seconds + GRACE_SECONDS) / self.tick_seconds)) - 1)
+    def shown_every(self, step: Fraction, start: Fraction, count: int) -> list[int]:
+        """The numbers of the frames on screen at `count` times, `step` seconds apart from `start` on."""
+        first, between = (start + GRACE_SECONDS) / self.tick_seconds, step / self.tick_seconds
+        # In whole numbers over one denominator: with fractions it takes nine times as long.
+        parts = lcm(first.denominator, between.denominator)
+        begin, stride = int(first * parts), int(between * parts)
+        return [max(0, bisect_right(self.ticks, (begin + n * stride) // parts) - 1) for n in range(count)]
 
     def first_from(self, seconds: Fraction) -> int:
         """The number of the first frame that appears at a time or after it."""
@@ -152,7 +156,7 @@ class AtRate:
         step = 1 / exact_rate(self.frames_per_second)
         count = max(1, -((start - end) // step))  # the number of steps that start before the end: a ceiling
         # The n-th time is start + n * step rather than a running sum, so nothing drifts over a long clip.
-        shown = (timeline.shown_at(start + n * step) for n in range(count))
+        shown = timeline.shown_every(step, start, count)
         return [min(max(number, within.start), within.stop - 1) for number in shown]
 
     def rate(self, timeline: Timeline, numbers: list[int]) -> Fraction | None:
@@ -183,7 +187,7 @@ class Spread:
         last, steps = len(within) - 1, self.count - 1
         if timeline.rate is None:
             start, end = timeline.start_of(within[0]), timeline.start_of(within[last])
-            return [timeline.shown_at(start + (end - start) * n / steps) for n in range(self.count)]
+            return timeline.shown_every((end - start) / steps, start, self.count)
         return [within[(2 * n * last + steps) // (2 * steps)] for n in range(self.count)]  # n * last / steps, rounded
 
     def rate(self, timeline: Timeline, numbers: list[int]) -> Fraction | None:

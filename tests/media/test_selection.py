@@ -141,7 +141,7 @@ def test_one_frame_of_a_long_film_has_a_rate_that_can_be_saved():
 def test_many_times_are_found_quickly_and_a_hair_before_a_frame_means_that_frame():
     timeline = varying([33 * n + (n % 3 == 2) for n in range(20_000)], 33 * 20_000)
 
-    assert timeline.shown_at(Fraction(33 * 100, 1000) - Fraction(1, 10_000)) == 100
+    assert timeline.shown_every(Fraction(1), Fraction(33 * 100, 1000) - Fraction(1, 10_000), count=1) == [100]
     assert len(select(timeline, AtRate(frames_per_second=60)).numbers) > 39_000
 
 
