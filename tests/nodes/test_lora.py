@@ -9,22 +9,14 @@ from zoetrope.models.lora import add_lora, lora_targets, save_lora
 from zoetrope.nodes.lora import LoadLoRA
 from zoetrope.nodes.svd import LoadSVD, SVDImageToVideo
 
+pytestmark = pytest.mark.usefixtures("models")
 SMALL = {"frames": 3, "steps": 2, "width": 64, "height": 64, "fps_id": 6, "motion_bucket_id": 127, "cond_aug": 0.02,
          "seed": 23, "decoding_t": 14, "guidance": {"guidance": "the model's own"}}  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def models(tmp_path, monkeypatch):
-    """The folder of models, which the stand-in looks for in the current one."""
-    monkeypatch.chdir(tmp_path)
-    for kind in ("checkpoints", "loras"):
-        (tmp_path / "models" / kind).mkdir(parents=True)
-    return tmp_path / "models"
-
-
 @pytest.fixture
-def model(models, tiny_checkpoint):
-    os.link(tiny_checkpoint("svd"), models / "checkpoints" / "svd.safetensors")
+def model(models, svd_file):
+    (models / "checkpoints" / "svd.safetensors").symlink_to(svd_file)
     return LoadSVD.execute(checkpoint="svd.safetensors", dtype="fp32")[0]
 
 

@@ -9,16 +9,9 @@ from zoetrope.nodes.svd import LoadSVD
 from zoetrope.pipelines.camera import Keyframe, dynamic_orbit, keyframes, listed, static_orbit
 from zoetrope.pipelines.sv3d import SV3DOptions, orbit
 
+pytestmark = pytest.mark.usefixtures("models")
 SMALL = {"frames": 3, "steps": 2, "cond_aug": 1e-5, "seed": 23, "decoding_t": 14, "replace_last": True,
          "guidance": {"guidance": "the model's own"}}  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def models(tmp_path, monkeypatch):
-    """The folder of models, which the stand-in looks for in the current one."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "models" / "checkpoints").mkdir(parents=True)
-    return tmp_path / "models"
 
 
 @pytest.fixture

@@ -14,23 +14,15 @@ from zoetrope.pipelines.svd import SVDOptions, image_to_video
 
 from ..random_checkpoints import write_tensors
 
+pytestmark = pytest.mark.usefixtures("models")
 SMALL = {"frames": 3, "steps": 2, "width": 64, "height": 64, "fps_id": 6, "motion_bucket_id": 127, "cond_aug": 0.02,
          "seed": 23, "decoding_t": 14, "guidance": {"guidance": "the model's own"}}  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def models(tmp_path, monkeypatch):
-    """The folder of models, which the stand-in looks for in the current one."""
-    monkeypatch.chdir(tmp_path)
-    for kind in ("checkpoints", "diffusers", "vae", "clip_vision"):
-        (tmp_path / "models" / kind).mkdir(parents=True)
-    return tmp_path / "models"
-
-
 @pytest.fixture
-def checkpoint(models, tiny_checkpoint):
+def checkpoint(models, svd_file):
     """The name of a tiny SVD in the folder of checkpoints."""
-    os.link(tiny_checkpoint("svd"), models / "checkpoints" / "svd_xt.safetensors")
+    (models / "checkpoints" / "svd_xt.safetensors").symlink_to(svd_file)
     return "svd_xt.safetensors"
 
 

@@ -1,5 +1,3 @@
-import os
-
 import pytest
 import torch
 
@@ -11,21 +9,15 @@ from zoetrope.nodes.svd_chain import SVDChain
 from zoetrope.pipelines.chain import ChainOptions, chain
 from zoetrope.pipelines.svd import SVDOptions
 
+pytestmark = pytest.mark.usefixtures("models")
 SMALL = {"segments": 2, "overlap": 1, "hold_colour": 1.0, "frames": 3, "steps": 2, "width": 64, "height": 64,
          "fps_id": 6, "motion_bucket_id": 127, "cond_aug": 0.02, "seed": 23, "decoding_t": 14,
          "guidance": {"guidance": "the model's own"}}  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # the stand-in's folders lie in the current one
-    return tmp_path
-
-
 @pytest.fixture
-def model(here, tiny_checkpoint):
-    (here / "models" / "checkpoints").mkdir(parents=True)
-    os.link(tiny_checkpoint("svd"), here / "models" / "checkpoints" / "svd.safetensors")
+def model(models, svd_file):
+    (models / "checkpoints" / "svd.safetensors").symlink_to(svd_file)
     return LoadSVD.execute(checkpoint="svd.safetensors", dtype="fp32")[0]
 
 
@@ -57,7 +49,7 @@ def test_a_chain_is_the_one_of_the_library_in_a_file(model, tiny_checkpoint):
     assert (found.images - expected).abs().mean() < 0.05  # of noise, which H.264 is bad at
 
 
-def test_the_video_lies_in_the_temp_folder_and_each_has_its_number(model, here):
+def test_the_video_lies_in_the_temp_folder_and_each_has_its_number(model):
     for _ in range(2):
         SVDChain.execute(model=model, image=picture(), **SMALL | {"segments": 1})
 

@@ -52,19 +52,19 @@ def quick_and_as_nodes_run(monkeypatch):
 
 
 @pytest.fixture
-def place(tmp_path, tiny_checkpoint, monkeypatch):
+def place(tmp_path, svd_file, monkeypatch):
     """The current folder, with a model and footage where nodes look for them."""
     (tmp_path / "models" / "checkpoints").mkdir(parents=True)
-    os.link(tiny_checkpoint("svd"), tmp_path / "models" / "checkpoints" / "svd.safetensors")
+    (tmp_path / "models" / "checkpoints" / "svd.safetensors").symlink_to(svd_file)
     draw_footage(tmp_path / "input" / "moons", clips=3)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture(scope="module")
-def model(tiny_checkpoint):
+def model(svd_file):
     """As Load SVD gives it; for all tests, since no training changes it."""
-    return load_svd(tiny_checkpoint("svd"), dtype=torch.float32, device="cpu", place=managed)
+    return load_svd(svd_file, dtype=torch.float32, device="cpu", place=managed)
 
 
 @pytest.fixture
