@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
-from math import ceil, floor, isfinite, lcm
+from math import ceil, isfinite, lcm
 
 from .errors import MediaError
 from .rates import SLOWEST, exact_rate
