@@ -14,6 +14,10 @@ from zoetrope.models.svd import load_svd, recognise
 
 MOST_BYTES, MOST_BYTES_TOGETHER = 12_000_000, 40_000_000
 MODELS, LORAS = ["svd", "sv3d_p", "sv3d_u"], ["svd-moon-lora"]
+CARDS = [*MODELS, *LORAS, "vae", "clip"]
+# How far a number may move from one training to another, by the word that its name has.
+NOISE = {"dB": 0.5, "PSNR": 1.0, "error": 0.03, "angle": 1.5, "correlation": 0.04, "views": 0.05, "gone round": 0.08,
+         "found first": 0.03, "deviation": 0.03}  # fmt: skip
 
 
 @pytest.fixture
@@ -46,11 +50,30 @@ def test_what_ships_is_what_is_promised():
     assert load_clip("builtin", dtype=torch.float32, device="cpu").text is not None
 
 
-@pytest.mark.parametrize("name", [*MODELS, *LORAS, "vae", "clip"])
+@pytest.mark.parametrize("name", CARDS)
 def test_what_ships_has_a_card_that_tells_how_it_was_made(name):
     card = (BUILTIN / f"{name}.md").read_text(encoding="utf-8")
 
     assert all(word in card for word in ("Data", "Seed", "Time", "Numbers", f"zoetrope toyworld train {name}"))
+
+
+def rows_below(heading, card):
+    """The rows of a card's table, by their first cell."""
+    table = re.search(rf"^## {heading}$.*?\n((?:\|[^\n]*\n)+)", card, re.MULTILINE | re.DOTALL)[1]
+    rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in table.splitlines()[2:]]
+    return {name: [float(value) for value in values] for name, *values in rows}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_what_ships_was_made_again_with_about_the_same_numbers(name):
+    card = (BUILTIN / f"{name}.md").read_text(encoding="utf-8")
+    ships, again = rows_below("Numbers", card), rows_below("Made again", card)
+
+    assert ships and again.keys() == ships.keys()
+    for what, (number, made_again) in again.items():
+        assert number == ships[what][0]
+        noise = max(value for word, value in NOISE.items() if word in what)
+        assert made_again == pytest.approx(number, abs=noise), what
 
 
 @pytest.mark.parametrize("name", [f"builtin:{name}" for name in MODELS])
