@@ -43,9 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    from ..toyworld.recipes import RECIPES, Paused, Workshop, follow, recipe_of
+    from ..toyworld.recipes import RECIPES, Paused, Workshop, follow, recipe_of, refuse_work_on_other_parts
 
     names = list(RECIPES) if arguments.name == ALL else [arguments.name]
+    recipes = [recipe_of(name) for name in names]
+    refuse_work_on_other_parts(recipes, arguments.out)
     with ProgressDisplay() as display:
         workshop = Workshop(
             out=arguments.out,
@@ -56,10 +58,9 @@ def main(arguments: argparse.Namespace) -> int:
             on_progress=display.show,
             note=display.say,
         )
-        for name in names:
-            recipe = recipe_of(name)
+        for recipe in recipes:
             try:
-                card = follow(recipe, replace(workshop, name=name))
+                card = follow(recipe, replace(workshop, name=recipe.name))
             except Paused as pause:
                 display.say(str(pause))
                 return OK

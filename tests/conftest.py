@@ -19,7 +19,7 @@ GOLDEN = Path(__file__).parent / "golden"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # Full rounds of the collector go through all that torch and its like have imported: they took a tenth of the time.
-gc.set_threshold(700, 10, 100)
+gc.set_threshold(*gc.get_threshold()[:2], 100)
 torch.set_num_threads(1)  # tests are many and small; threads would only wait for each other
 # A busy machine is slow, which is no failure; and examples are drawn anew only by who asks for it.
 settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True, database=None)

@@ -41,7 +41,7 @@ def every_module(check: Callable[[Path], None]) -> Callable[[], None]:
         for path in MODULES:
             try:
                 check(path)
-            except AssertionError as error:
+            except (AssertionError, ImportError) as error:
                 wrong.append(f"{path.relative_to(ROOT).as_posix()}: {error}")
         assert not wrong, "\n".join(wrong)
 

@@ -14,8 +14,9 @@ from zoetrope.models.svd import load_svd
 def svd_file(tiny_checkpoint: Callable[[str], Path]) -> Iterator[Path]:
     """A tiny SVD whose weights stay in memory; what loads it from here, or by a link to here, shares them."""
     path = tiny_checkpoint("svd")
-    kept = load_svd(path, dtype=torch.float32, device="cpu", place=managed)
+    kept, written = load_svd(path, dtype=torch.float32, device="cpu", place=managed), path.stat().st_mtime_ns
     yield path
+    assert path.stat().st_mtime_ns == written, "a test has touched the file that all of them share"
     del kept
 
 

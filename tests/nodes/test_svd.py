@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -87,13 +88,14 @@ def test_parts_are_looked_for_in_folders_of_their_own(checkpoint):
         LoadSVD.execute(checkpoint=checkpoint, dtype="fp32", image_encoder="../a.safetensors")
 
 
-def test_the_fingerprint_follows_the_file(checkpoint, models):
-    before = LoadSVD.fingerprint_inputs(checkpoint=checkpoint, dtype="auto")
-    assert LoadSVD.fingerprint_inputs(checkpoint=checkpoint, dtype="auto") == before
+def test_the_fingerprint_follows_the_file(svd_file, models):
+    own = Path(shutil.copy(svd_file, models / "checkpoints" / "own.safetensors"))
+    before = LoadSVD.fingerprint_inputs(checkpoint=own.name, dtype="auto")
+    assert LoadSVD.fingerprint_inputs(checkpoint=own.name, dtype="auto") == before
 
-    os.utime(models / "checkpoints" / checkpoint, ns=(1, 1))
+    os.utime(own, ns=(1, 1))
 
-    assert LoadSVD.fingerprint_inputs(checkpoint=checkpoint, dtype="auto") != before
+    assert LoadSVD.fingerprint_inputs(checkpoint=own.name, dtype="auto") != before
     assert LoadSVD.fingerprint_inputs(checkpoint=None) == ""
 
 

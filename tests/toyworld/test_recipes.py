@@ -7,7 +7,16 @@ import pytest
 
 from zoetrope.toyworld.footage import RenderingOptions
 from zoetrope.toyworld.moons import MoonsOptions
-from zoetrope.toyworld.recipes import RECIPES, Made, Paused, Recipe, Workshop, follow, recipe_of
+from zoetrope.toyworld.recipes import (
+    RECIPES,
+    Made,
+    Paused,
+    Recipe,
+    Workshop,
+    follow,
+    recipe_of,
+    refuse_work_on_other_parts,
+)
 from zoetrope.toyworld.recipes import recipe as workshops
 from zoetrope.toyworld.shapes import ShapesOptions
 from zoetrope.trainers.loop import TrainingStep
@@ -69,6 +78,20 @@ def test_what_a_recipe_did_not_make_is_not_written_over(workshop):
     with pytest.raises(ValueError, match="is there already, and this recipe did not make it. Choose another folder"):
         follow(recipe_of("svd"), replace(workshop, name="svd"))
     assert (workshop.out / recipe_of("svd").file).read_bytes() == b"somebody's"
+
+
+def test_all_are_not_made_where_one_was_begun_with_what_ships(tmp_path):
+    recipes = [recipe_of(name) for name in RECIPES]
+    refuse_work_on_other_parts(recipes, tmp_path)  # nothing is there
+    (tmp_path / "work" / "svd-moon-lora" / "run").mkdir(parents=True)
+
+    with pytest.raises(ValueError, match="svd-moon-lora, which was begun with the svd that ships.*--out"):
+        refuse_work_on_other_parts(recipes, tmp_path)
+
+    refuse_work_on_other_parts([recipe_of("svd-moon-lora")], tmp_path)  # alone it goes on
+    for name in ("vae", "clip", "svd"):
+        (tmp_path / f"{name}.md").touch()
+    refuse_work_on_other_parts(recipes, tmp_path)  # it was begun with the folder's own
 
 
 def test_a_run_of_another_seed_is_not_gone_on_with(workshop):

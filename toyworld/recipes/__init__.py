@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from .recipe import Made, Paused, Recipe, Workshop, follow
+from .recipe import Made, Paused, Recipe, Workshop, follow, refuse_work_on_other_parts
 
-__all__ = ["RECIPES", "Made", "Paused", "Recipe", "Workshop", "follow", "recipe_of"]
+__all__ = ["RECIPES", "Made", "Paused", "Recipe", "Workshop", "follow", "recipe_of", "refuse_work_on_other_parts"]
 
 RECIPES: dict[str, tuple[str, str]] = {
     "vae": ("vae", "RECIPE"),

@@ -156,6 +156,18 @@ def follow(recipe: Recipe, workshop: Workshop) -> Path:
     return card
 
 
+def refuse_work_on_other_parts(recipes: Sequence[Recipe], out: Path) -> None:
+    """Of several recipes to follow, none may have been begun on what ships where the folder is to get its own."""
+    to_make = {recipe.name for recipe in recipes if not (out / f"{recipe.name}.md").exists()}
+    for recipe in recipes:
+        own = [need for need in recipe.needs if need in to_make]
+        if own and (out / WORK / recipe.name).exists():
+            raise ValueError(
+                f"{out} holds {recipe.name}, which was begun with the {own[0]} that ships, and {own[0]} would now be "
+                "made there before it. Choose another folder with --out, in which each is made from the others."
+            )
+
+
 def _refuse_the_work_of_others(recipe: Recipe, workshop: Workshop) -> None:
     """What another hand or another seed has made is not written over, and not gone on with."""
     result, work = workshop.out / recipe.file, workshop.out / WORK / recipe.name
