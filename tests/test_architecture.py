@@ -1,7 +1,7 @@
 """Imports point down, only host knows ComfyUI, and nothing of anybody else's is changed."""
 
 import ast
-import importlib
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -41,7 +41,7 @@ def every_module(check: Callable[[Path], None]) -> Callable[[], None]:
         for path in MODULES:
             try:
                 check(path)
-            except (AssertionError, ImportError) as error:
+            except AssertionError as error:
                 wrong.append(f"{path.relative_to(ROOT).as_posix()}: {error}")
         assert not wrong, "\n".join(wrong)
 
@@ -222,9 +222,12 @@ def test_a_module_is_named_for_what_it_holds_and_like_nobody_elses(path):
     assert package_of(path) not in OTHERS_NAMES
 
 
-@every_module
-def test_every_module_imports(path):
-    importlib.import_module(dotted(path))
+def test_every_module_imports():
+    script = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+
+    run = subprocess.run([sys.executable, "-c", script, *map(dotted, MODULES)], capture_output=True, text=True)
+
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_no_module_needs_another_that_needs_it():

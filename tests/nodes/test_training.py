@@ -52,12 +52,10 @@ def quick_and_as_nodes_run(monkeypatch):
 
 
 @pytest.fixture
-def place(tmp_path, svd_file, monkeypatch):
+def place(tmp_path, models, svd_file):
     """The current folder, with a model and footage where nodes look for them."""
-    (tmp_path / "models" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "models" / "checkpoints" / "svd.safetensors").symlink_to(svd_file)
+    (models / "checkpoints" / "svd.safetensors").symlink_to(svd_file)
     draw_footage(tmp_path / "input" / "moons", clips=3)
-    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 

@@ -106,7 +106,7 @@ class Workshop:
         """What another recipe made: the result of this folder, with its card, else what ships."""
         recipe = "vae" if name == "vae_image" else name
         own, shipped = self.out / FILES[name], BUILTIN / WITHIN.get(name, FILES[name])
-        if own.exists() and (self.out / f"{recipe}.md").exists():
+        if own.exists() and _card(self.out, recipe).exists():
             return own
         if shipped.exists():
             return shipped
@@ -144,13 +144,18 @@ class Workshop:
         return exports[-1]
 
 
+def _card(out: Path, name: str) -> Path:
+    """Where a recipe's card is; it is written last, so a result that has one is whole."""
+    return out / f"{name}.md"
+
+
 def follow(recipe: Recipe, workshop: Workshop) -> Path:
     """Make a model and its card; returns the card's path."""
     _refuse_the_work_of_others(recipe, workshop)
     with clear_writing_errors(workshop.out):
         workshop.out.mkdir(parents=True, exist_ok=True)
     made = recipe.make(workshop)
-    card = workshop.out / f"{recipe.name}.md"
+    card = _card(workshop.out, recipe.name)
     with written_beside(card) as draft:
         draft.write_text(card_of(recipe, made, workshop), encoding="utf-8", newline="\n")
     return card
@@ -158,7 +163,7 @@ def follow(recipe: Recipe, workshop: Workshop) -> Path:
 
 def refuse_work_on_other_parts(recipes: Sequence[Recipe], out: Path) -> None:
     """Of several recipes to follow, none may have been begun on what ships where the folder is to get its own."""
-    to_make = {recipe.name for recipe in recipes if not (out / f"{recipe.name}.md").exists()}
+    to_make = {recipe.name for recipe in recipes if not _card(out, recipe.name).exists()}
     for recipe in recipes:
         own = [need for need in recipe.needs if need in to_make]
         if own and (out / WORK / recipe.name).exists():
@@ -171,7 +176,7 @@ def refuse_work_on_other_parts(recipes: Sequence[Recipe], out: Path) -> None:
 def _refuse_the_work_of_others(recipe: Recipe, workshop: Workshop) -> None:
     """What another hand or another seed has made is not written over, and not gone on with."""
     result, work = workshop.out / recipe.file, workshop.out / WORK / recipe.name
-    if result.exists() and not work.exists() and not (workshop.out / f"{recipe.name}.md").exists():
+    if result.exists() and not work.exists() and not _card(workshop.out, recipe.name).exists():
         raise ValueError(
             f"{result} is there already, and this recipe did not make it. Choose another folder with --out; nothing is "
             "replaced."
