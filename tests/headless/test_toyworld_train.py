@@ -17,7 +17,7 @@ def quick(monkeypatch):
     """Recipes that write what they were asked for, and those that were followed."""
     followed = []
 
-    def recipe_of(name):
+    def quickly(name):
         def make(workshop):
             if workshop.session_minutes:
                 raise Paused("Training stands at step 3 of 9. The same command goes on with it.")
@@ -25,9 +25,10 @@ def quick(monkeypatch):
             (workshop.out / f"{name}.safetensors").write_bytes(b"weights")
             return Made(data="Nothing.", runs=(), numbers={"share right": 0.5})
 
-        return Recipe(name=name, file=f"{name}.safetensors", what="A model.", make=make)
+        needs = recipe_of(name).needs
+        return Recipe(name=name, file=f"{name}.safetensors", what="A model.", needs=needs, make=make)
 
-    monkeypatch.setattr(recipes, "recipe_of", recipe_of)
+    monkeypatch.setattr(recipes, "recipe_of", quickly)
     return followed
 
 
@@ -50,6 +51,16 @@ def test_all_are_made_one_after_the_other(quick, tmp_path):
     assert run("all", "--out", tmp_path) == 0
 
     assert [workshop.name for workshop in quick] == list(NAMES)
+
+
+def test_all_are_not_made_where_one_was_begun_with_what_ships(quick, tmp_path, capsys):
+    assert run("svd-moon-lora", "--out", tmp_path) == 0
+    (tmp_path / "work" / "svd-moon-lora").mkdir(parents=True)
+
+    assert run("all", "--out", tmp_path) == 2
+
+    assert "begun with the svd that ships" in capsys.readouterr().err
+    assert [workshop.name for workshop in quick] == ["svd-moon-lora"]
 
 
 def test_a_session_that_ends_early_says_how_to_go_on_and_leaves_no_card(quick, tmp_path, capsys):
